@@ -1,0 +1,1 @@
+"""The REST and operator faces, and the operation engine."""

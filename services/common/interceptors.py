@@ -1,0 +1,231 @@
+"""What happens around every RPC of every server: request id, caller, permission, log line, error mapping.
+
+The sync and the asyncio server share all decisions; only the calling differs.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import grpc
+
+from services.common.context import REQUEST_ID_KEY, enter_request
+from services.common.errors import (
+    BrickyardError,
+    InternalError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    to_status,
+)
+from services.common.identity import AccessPolicy, Identity, Role, identity_from_names
+from services.common.logs import get_logger
+from services.common.reasons import Reason
+
+_log = get_logger()
+_SAN = "x509_subject_alternative_name"
+_TRANSPORT = "transport_security_type"
+# Looked at too often to be worth a line each.
+_QUIET_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+
+
+def _caller(context: Any, *, trust_plaintext: bool) -> Identity:
+    auth: dict[str, Sequence[bytes]] = context.auth_context()
+    if auth.get(_TRANSPORT, (b"",))[0] == b"ssl":
+        identity = identity_from_names(name.decode(errors="replace") for name in auth.get(_SAN, ()))
+        if identity is None:
+            raise UnauthenticatedError(Reason.UNAUTHENTICATED, "the client's certificate names no role")
+        return identity
+    peer: str = context.peer()
+    if peer.startswith("unix:") or trust_plaintext:
+        return Identity(Role.LOCAL, peer)
+    raise UnauthenticatedError(Reason.UNAUTHENTICATED, "plain connections are refused; use a client certificate")
+
+
+class _Guard:
+    """The decisions around a call, for both kinds of server."""
+
+    def __init__(self, policy: AccessPolicy, *, trust_plaintext: bool) -> None:
+        self._policy = policy
+        self._trust_plaintext = trust_plaintext
+
+    def enter(self, method: str, context: Any) -> Identity:
+        given = dict(context.invocation_metadata()).get(REQUEST_ID_KEY)
+        enter_request(given if isinstance(given, str) else None)
+        caller = _caller(context, trust_plaintext=self._trust_plaintext)
+        if not self._policy.permits(method, caller):
+            raise PermissionDeniedError(
+                Reason.ROLE_NOT_ALLOWED,
+                f"role {caller.role.value!r} may not call {method}",
+                role=caller.role.value,
+                method=method,
+            )
+        return caller
+
+    @staticmethod
+    def leave(method: str, caller: Identity | None, started: float, error: BrickyardError | None) -> None:
+        duration_s = round(time.monotonic() - started, 4)
+        who = f"{caller.role.value}/{caller.name}" if caller else "unknown"
+        if error is None:
+            if not method.startswith(_QUIET_PREFIXES):
+                _log.debug("rpc.done", method=method, caller=who, duration_s=duration_s)
+        else:
+            _log.info(
+                "rpc.failed",
+                method=method,
+                caller=who,
+                duration_s=duration_s,
+                code=error.code.name,
+                reason=error.reason.value,
+                message=error.message,
+            )
+
+    @staticmethod
+    def translate(error: Exception) -> BrickyardError:
+        if isinstance(error, BrickyardError):
+            return error
+        _log.error("rpc.crashed", exc_info=error)
+        return InternalError(
+            Reason.INTERNAL, "internal error; the server's log tells more under this request id", kind=type(error)
+        )
+
+
+class ServerInterceptor(grpc.ServerInterceptor):
+    """For the threaded server."""
+
+    def __init__(self, policy: AccessPolicy, *, trust_plaintext: bool = False) -> None:
+        self._guard = _Guard(policy, trust_plaintext=trust_plaintext)
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wraps unary and server-streaming handlers; there are no others."""
+        handler = continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or handler.request_streaming:
+            return self._wrap_streaming_request(handler, method)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(handler.unary_stream, method),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(handler.unary_unary, method),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _wrap_streaming_request(
+        self, handler: grpc.RpcMethodHandler[Any, Any] | None, method: str
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        # Reflection alone streams requests; its answers hold no data of ours, but strangers are refused all the same.
+        if handler is None or not handler.response_streaming:
+            return handler
+        return grpc.stream_stream_rpc_method_handler(
+            self._stream(handler.stream_stream, method),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _unary(self, call: Any, method: str) -> Callable[[Any, grpc.ServicerContext], Any]:
+        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            started, caller, failure = time.monotonic(), None, None
+            try:
+                caller = self._guard.enter(method, context)
+                return call(request, context)
+            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                failure = self._guard.translate(error)
+            finally:
+                self._guard.leave(method, caller, started, failure)
+            return context.abort_with_status(to_status(failure))
+
+        return handle
+
+    def _stream(self, call: Any, method: str) -> Callable[[Any, grpc.ServicerContext], Iterator[Any]]:
+        def handle(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            started, caller, failure = time.monotonic(), None, None
+            try:
+                caller = self._guard.enter(method, context)
+                yield from call(request, context)
+            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                failure = self._guard.translate(error)
+            finally:
+                self._guard.leave(method, caller, started, failure)
+            if failure is not None:
+                context.abort_with_status(to_status(failure))
+
+        return handle
+
+
+class AioServerInterceptor(grpc.aio.ServerInterceptor):
+    """For the asyncio server."""
+
+    def __init__(self, policy: AccessPolicy, *, trust_plaintext: bool = False) -> None:
+        self._guard = _Guard(policy, trust_plaintext=trust_plaintext)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wraps unary and server-streaming handlers; there are no others but reflection."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None:
+            return None
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(handler.stream_stream, method),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(handler.unary_stream, method),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(handler.unary_unary, method),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _unary(self, call: Any, method: str) -> Any:
+        async def handle(request: Any, context: Any) -> Any:
+            started, caller, failure = time.monotonic(), None, None
+            try:
+                caller = self._guard.enter(method, context)
+                return await call(request, context)
+            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                failure = self._guard.translate(error)
+            finally:
+                self._guard.leave(method, caller, started, failure)
+            return await _abort(context, failure)
+
+        return handle
+
+    def _stream(self, call: Any, method: str) -> Any:
+        async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
+            started, caller, failure = time.monotonic(), None, None
+            try:
+                caller = self._guard.enter(method, context)
+                async for item in call(request, context):
+                    yield item
+            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                failure = self._guard.translate(error)
+            finally:
+                self._guard.leave(method, caller, started, failure)
+            if failure is not None:
+                await _abort(context, failure)
+
+        return handle
+
+
+async def _abort(context: Any, error: BrickyardError) -> None:
+    """The asyncio context has no abort_with_status; the details go into the trailers by hand."""
+    status = to_status(error)
+    context.set_trailing_metadata(status.trailing_metadata or ())
+    await context.abort(status.code, status.details)

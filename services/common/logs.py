@@ -1,0 +1,50 @@
+"""Structured logs: one JSON object a line on stderr, with the request id of whatever runs. Effects: stderr."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+from services.common.context import request_id
+
+LogFormat = Literal["json", "text"]
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _add_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    current = request_id()
+    if current:
+        event.setdefault("request_id", current)
+    return event
+
+
+def configure_logs(*, process: str, level: str = "info", log_format: LogFormat = "json") -> None:
+    """Sets up the logs of this process.
+
+    Args:
+        process: Name that every line carries, e.g. "brickyard-agent".
+        level: One of LOG_LEVELS.
+        log_format: "json" for machines, "text" for a terminal.
+    """
+    renderer: Any = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _add_request_id,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def get_logger() -> Any:
+    """A logger; events are named noun.verb, everything else is key and value."""
+    return structlog.get_logger()

@@ -1,0 +1,155 @@
+"""The threaded gRPC server that topology, allocator and agents share: health, reflection, TLS, graceful stop."""
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.common.channels import MAX_MESSAGE_BYTES
+from services.common.credentials import server_credentials
+from services.common.errors import FailedPreconditionError
+from services.common.identity import AccessPolicy
+from services.common.interceptors import ServerInterceptor
+from services.common.logs import get_logger
+from services.common.reasons import Reason
+from services.common.settings import ServerSettings
+
+_log = get_logger()
+_HEALTH_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServedService:
+    """A servicer and how it is registered.
+
+    Attributes:
+        full_name: E.g. "brickyard.topology.v1.TopologyService".
+        register: Adds the servicer to a server.
+    """
+
+    full_name: str
+    register: Callable[[grpc.Server], None]
+
+
+class RunningServer:
+    """A started server; `stop` ends it, `addresses` tells where it listens."""
+
+    def __init__(
+        self,
+        services: Sequence[ServedService],
+        settings: ServerSettings,
+        policy: AccessPolicy,
+        *,
+        workers: int = 32,
+        with_reflection: bool = True,
+        check_ready: Callable[[], None] | None = None,
+    ) -> None:
+        """Binds, registers and starts.
+
+        Args:
+            services: What is served.
+            settings: Where and how.
+            policy: Which roles may call what.
+            workers: Threads for calls.
+            with_reflection: Whether grpcurl may ask what there is.
+            check_ready: Raises when the process cannot work (no database, no tools); health follows it.
+
+        Raises:
+            FailedPreconditionError: An address cannot be bound.
+        """
+        self._grace_s = settings.grace_s
+        self._server = grpc.server(
+            ThreadPoolExecutor(max_workers=workers, thread_name_prefix="rpc"),
+            interceptors=[ServerInterceptor(policy, trust_plaintext=settings.insecure_plaintext)],
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+                # Clients keep idle connections alive every 20 s.
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ],
+        )
+        self._health = health.HealthServicer()
+        self._names = ["", *(service.full_name for service in services)]
+        for service in services:
+            service.register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if with_reflection:
+            served = [name for name in self._names if name]
+            reflection.enable_server_reflection([*served, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        self.addresses = [bind(self._server, address, settings) for address in settings.listen]
+        self._check_ready = check_ready
+        self._stopping = threading.Event()
+        self._set_health()
+        self._server.start()
+        threading.Thread(target=self._watch_health, name="health", daemon=True).start()
+
+    def _set_health(self) -> None:
+        status: int = health_pb2.HealthCheckResponse.SERVING
+        if self._check_ready is not None:
+            try:
+                self._check_ready()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the process is not ready
+                _log.warning("server.not_ready", error=str(error))
+                status = health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in self._names:
+            self._health.set(name, status)
+
+    def _watch_health(self) -> None:
+        while not self._stopping.wait(_HEALTH_INTERVAL_S):
+            self._set_health()
+
+    def stop(self) -> None:
+        """Tells health first, lets running calls end within the grace time, then stops."""
+        self._stopping.set()
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self._grace_s).wait()
+
+
+def bind(server: grpc.Server | grpc.aio.Server, address: str, settings: ServerSettings) -> str:
+    """Binds one address and returns it with its real port.
+
+    Raises:
+        FailedPreconditionError: The address is taken or not of this machine.
+    """
+    try:
+        if address.startswith("unix:"):
+            server.add_insecure_port(address)
+            return address
+        host = address.rpartition(":")[0]
+        if settings.tls is not None:
+            port = server.add_secure_port(address, server_credentials(settings.tls))
+        else:
+            port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise FailedPreconditionError(
+            Reason.INVALID_ARGUMENT, f"cannot listen on {address}: {error}", field="listen", value=address
+        ) from error
+    return f"{host}:{port}"
+
+
+def run_until_stopped(server: RunningServer, *, process: str, on_stop: Callable[[], None] | None = None) -> None:
+    """Prints the ready line, waits for SIGTERM or SIGINT, and stops gracefully.
+
+    Args:
+        server: The started server.
+        process: Name for the ready line, which is `PROCESS ready on ADDRESS ...` on stdout.
+        on_stop: Called after the last RPC ended.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    print(f"{process} ready on {' '.join(server.addresses)}", flush=True)  # noqa: T201 - the ready line is for whoever started it
+    _log.info("server.ready", addresses=server.addresses)
+    stop.wait()
+    _log.info("server.stopping")
+    server.stop()
+    if on_stop is not None:
+        on_stop()
+    _log.info("server.stopped")

@@ -1,0 +1,168 @@
+"""The one place for settings of processes: flag over environment over file over default.
+
+Every process is a click command: a flag `--lease-seconds` is also `BRICKYARD_<PROCESS>_LEASE_SECONDS` in the
+environment and `lease_seconds` in the TOML file that --config names. Unknown keys in the file are refused by name.
+"""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from services.common.credentials import TlsFiles
+from services.common.logs import LOG_LEVELS, LogFormat, configure_logs
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where a server listens and how.
+
+    Attributes:
+        listen: Addresses, each "host:port" or "unix:/path"; port 0 takes a free one.
+        tls: Certificate of the process; None on Unix sockets and plain TCP only.
+        insecure_plaintext: Whether plain TCP was asked for by name; everybody who reaches it is trusted.
+        grace_s: Seconds that running calls get when the process is told to stop.
+    """
+
+    listen: tuple[str, ...]
+    tls: TlsFiles | None
+    insecure_plaintext: bool
+    grace_s: float
+
+
+def _load_file(context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"cannot read {path}: {error}") from error
+    known = {parameter.name for parameter in context.command.params}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise click.BadParameter(
+            f"{path}: unknown settings {', '.join(unknown)}; known: {', '.join(sorted(map(str, known)))}"
+        )
+    context.default_map = {**(context.default_map or {}), **values}
+    return path
+
+
+def _configure_logs(process: str) -> Callable[[click.Context, click.Parameter, str], str]:
+    def configure(context: click.Context, _parameter: click.Parameter, log_format: str) -> str:
+        chosen: LogFormat = "text" if log_format == "text" else "json"
+        configure_logs(process=process, level=str(context.params.get("log_level", "info")), log_format=chosen)
+        return log_format
+
+    return configure
+
+
+def config_option() -> Callable[[_Command], _Command]:
+    """The --config flag: a TOML file with the settings of this process."""
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_load_file,
+        help="TOML file with any of these settings, named with underscores.",
+    )
+
+
+def log_options(process: str) -> Callable[[_Command], _Command]:
+    """The flags of the logs; they are set up before the command runs."""
+
+    def decorate(command: _Command) -> _Command:
+        command = click.option(
+            "--log-format",
+            type=click.Choice(["json", "text"]),
+            default="json",
+            show_default=True,
+            callback=_configure_logs(process),
+            expose_value=False,
+            help="Form of the log on stderr.",
+        )(command)
+        return click.option(
+            "--log-level",
+            type=click.Choice(LOG_LEVELS),
+            default="info",
+            show_default=True,
+            is_eager=True,
+            expose_value=True,
+            help="Least severity that is logged.",
+        )(command)
+
+    return decorate
+
+
+def tls_options() -> Callable[[_Command], _Command]:
+    """The flag for the process's certificate directory."""
+    return click.option(
+        "--tls-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=None,
+        help="Directory with ca.pem, cert.pem and key.pem of this process (brickyard ca issue makes it).",
+    )
+
+
+def server_options(default_listen: str) -> Callable[[_Command], _Command]:
+    """The flags of every server; `server_settings` turns them into ServerSettings."""
+
+    def decorate(command: _Command) -> _Command:
+        command = click.option(
+            "--grace-seconds",
+            type=click.FloatRange(min=0),
+            default=10.0,
+            show_default=True,
+            help="Time that running calls get on SIGTERM.",
+        )(command)
+        command = click.option(
+            "--insecure-plaintext",
+            is_flag=True,
+            help="Allow plain TCP without certificates: everybody who reaches the port is trusted.",
+        )(command)
+        command = tls_options()(command)
+        return click.option(
+            "--listen",
+            multiple=True,
+            default=(default_listen,),
+            show_default=True,
+            help="Address to serve: HOST:PORT or unix:/PATH (its directory must be 0700). May be repeated.",
+        )(command)
+
+    return decorate
+
+
+def server_settings(
+    *, listen: tuple[str, ...], tls_dir: Path | None, insecure_plaintext: bool, grace_seconds: float
+) -> ServerSettings:
+    """Checks the flags of `server_options` together.
+
+    Raises:
+        click.UsageError: TCP without certificates and without --insecure-plaintext, or an unsafe socket directory.
+    """
+    for address in listen:
+        if address.startswith("unix:"):
+            _check_socket_directory(Path(address.removeprefix("unix:")).parent)
+        elif tls_dir is None and not insecure_plaintext:
+            raise click.UsageError(
+                f"--listen {address}: TCP needs --tls-dir; make certificates with `brickyard ca`, "
+                "listen on unix:/PATH, or ask for --insecure-plaintext by name"
+            )
+    return ServerSettings(
+        listen=listen,
+        tls=TlsFiles.in_directory(tls_dir) if tls_dir is not None else None,
+        insecure_plaintext=insecure_plaintext,
+        grace_s=grace_seconds,
+    )
+
+
+def _check_socket_directory(directory: Path) -> None:
+    if not directory.is_dir():
+        raise click.UsageError(f"--listen: {directory} is no directory")
+    if directory.stat().st_mode & 0o077:
+        raise click.UsageError(f"--listen: {directory} is open to others; run: chmod 700 {directory}")
