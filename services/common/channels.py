@@ -1,7 +1,7 @@
 """Channels to other services, and the one way to call through them: deadline, request id, error mapping."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -121,5 +121,18 @@ async def call_aio(
     """
     try:
         return await method(request, timeout=timeout_s, metadata=_metadata(metadata))
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+
+
+async def stream_aio(method: Any, request: Any) -> AsyncIterator[Any]:
+    """Calls a server-streaming RPC of an asyncio channel; no deadline, the stream ends when its subject has ended.
+
+    Raises:
+        BrickyardError: What the server raised, or why it could not be reached.
+    """
+    try:
+        async for item in method(request, metadata=_metadata(())):
+            yield item
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error

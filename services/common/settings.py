@@ -166,3 +166,25 @@ def _check_socket_directory(directory: Path) -> None:
         raise click.UsageError(f"--listen: {directory} is no directory")
     if directory.stat().st_mode & 0o077:
         raise click.UsageError(f"--listen: {directory} is open to others; run: chmod 700 {directory}")
+
+
+def read_secret(path: Path | None, from_environment: str | None, flag: str) -> str:
+    """A secret from a file or the environment, never from a flag, which everybody sees in the process list.
+
+    Args:
+        path: File that holds it; wins over the environment. White space around it is dropped.
+        from_environment: Its value in the environment, if any.
+        flag: The flag that named the file, for the error.
+
+    Raises:
+        click.BadParameter: The file cannot be read or is empty.
+    """
+    if path is None:
+        return from_environment or ""
+    try:
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise click.BadParameter(f"cannot read {path}: {error.strerror}", param_hint=flag) from error
+    if not secret:
+        raise click.BadParameter(f"{path} is empty", param_hint=flag)
+    return secret

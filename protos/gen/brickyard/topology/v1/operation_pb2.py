@@ -28,7 +28,7 @@ from brickyard.topology.v1 import volume_pb2 as brickyard_dot_topology_dot_v1_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brickyard/topology/v1/operation.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\x1a\"brickyard/topology/v1/volume.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x04\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\x32\n\x04kind\x18\x03 \x01(\x0e\x32$.brickyard.topology.v1.OperationKind\x12\x11\n\ttarget_id\x18\x04 \x01(\t\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x35\n\x11lease_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x08progress\x18\t \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\n \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\x15\n\rattempt_count\x18\x0f \x01(\x05\x12\x10\n\x08revision\x18\x10 \x01(\x03\"p\n\x11OperationProgress\x12\x1c\n\x14\x63ompleted_step_count\x18\x01 \x01(\x05\x12\x18\n\x10total_step_count\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x15\n\rnode_hostname\x18\x04 \x01(\t\"\xa9\x01\n\x0eOperationError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x45\n\x08metadata\x18\x03 \x03(\x0b\x32\x33.brickyard.topology.v1.OperationError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x04\n\rOperationSpec\x12@\n\rcreate_volume\x18\x01 \x01(\x0b\x32\'.brickyard.topology.v1.CreateVolumeSpecH\x00\x12@\n\rdelete_volume\x18\x02 \x01(\x0b\x32\'.brickyard.topology.v1.DeleteVolumeSpecH\x00\x12\x36\n\x08\x61\x64\x64_node\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.AddNodeSpecH\x00\x12<\n\x0b\x64\x65lete_node\x18\x04 \x01(\x0b\x32%.brickyard.topology.v1.DeleteNodeSpecH\x00\x12:\n\nadd_device\x18\x05 \x01(\x0b\x32$.brickyard.topology.v1.AddDeviceSpecH\x00\x12@\n\rdelete_device\x18\x06 \x01(\x0b\x32\'.brickyard.topology.v1.DeleteDeviceSpecH\x00\x12\x41\n\x0eset_node_state\x18\x07 \x01(\x0b\x32\'.brickyard.topology.v1.SetNodeStateSpecH\x00\x12\x45\n\x10set_device_state\x18\x08 \x01(\x0b\x32).brickyard.topology.v1.SetDeviceStateSpecH\x00\x42\x06\n\x04kind\"b\n\x10\x43reateVolumeSpec\x12-\n\x06volume\x18\x01 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\x12\x1f\n\x17max_volumes_per_cluster\x18\x02 \x01(\x05\"T\n\x10\x44\x65leteVolumeSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12-\n\x06volume\x18\x02 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"Q\n\x0b\x41\x64\x64NodeSpec\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\x12\x17\n\x0fprobing_node_id\x18\x02 \x01(\t\"L\n\x0e\x44\x65leteNodeSpec\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12)\n\x04node\x18\x02 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\"T\n\rAddDeviceSpec\x12-\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\x12\x14\n\x0c\x64\x65stroy_data\x18\x02 \x01(\x08\"j\n\x10\x44\x65leteDeviceSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66orce_forget\x18\x02 \x01(\x08\x12-\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\"m\n\x10SetNodeStateSpec\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08\"s\n\x12SetDeviceStateSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08*\xb9\x02\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cOPERATION_KIND_CREATE_VOLUME\x10\x01\x12 \n\x1cOPERATION_KIND_DELETE_VOLUME\x10\x02\x12\x1b\n\x17OPERATION_KIND_ADD_NODE\x10\x03\x12\x1e\n\x1aOPERATION_KIND_DELETE_NODE\x10\x04\x12\x1d\n\x19OPERATION_KIND_ADD_DEVICE\x10\x05\x12 \n\x1cOPERATION_KIND_DELETE_DEVICE\x10\x06\x12!\n\x1dOPERATION_KIND_SET_NODE_STATE\x10\x07\x12#\n\x1fOPERATION_KIND_SET_DEVICE_STATE\x10\x08*\xc3\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATE_PENDING\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1b\n\x17OPERATION_STATE_UNDOING\x10\x03\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x04\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brickyard/topology/v1/operation.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\x1a\"brickyard/topology/v1/volume.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x04\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\x32\n\x04kind\x18\x03 \x01(\x0e\x32$.brickyard.topology.v1.OperationKind\x12\x11\n\ttarget_id\x18\x04 \x01(\t\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x35\n\x11lease_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x08progress\x18\t \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\n \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\x15\n\rattempt_count\x18\x0f \x01(\x05\x12\x10\n\x08revision\x18\x10 \x01(\x03\x12\x0f\n\x07stalled\x18\x11 \x01(\x08\"p\n\x11OperationProgress\x12\x1c\n\x14\x63ompleted_step_count\x18\x01 \x01(\x05\x12\x18\n\x10total_step_count\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x15\n\rnode_hostname\x18\x04 \x01(\t\"\xa9\x01\n\x0eOperationError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x45\n\x08metadata\x18\x03 \x03(\x0b\x32\x33.brickyard.topology.v1.OperationError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x04\n\rOperationSpec\x12@\n\rcreate_volume\x18\x01 \x01(\x0b\x32\'.brickyard.topology.v1.CreateVolumeSpecH\x00\x12@\n\rdelete_volume\x18\x02 \x01(\x0b\x32\'.brickyard.topology.v1.DeleteVolumeSpecH\x00\x12\x36\n\x08\x61\x64\x64_node\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.AddNodeSpecH\x00\x12<\n\x0b\x64\x65lete_node\x18\x04 \x01(\x0b\x32%.brickyard.topology.v1.DeleteNodeSpecH\x00\x12:\n\nadd_device\x18\x05 \x01(\x0b\x32$.brickyard.topology.v1.AddDeviceSpecH\x00\x12@\n\rdelete_device\x18\x06 \x01(\x0b\x32\'.brickyard.topology.v1.DeleteDeviceSpecH\x00\x12\x41\n\x0eset_node_state\x18\x07 \x01(\x0b\x32\'.brickyard.topology.v1.SetNodeStateSpecH\x00\x12\x45\n\x10set_device_state\x18\x08 \x01(\x0b\x32).brickyard.topology.v1.SetDeviceStateSpecH\x00\x42\x06\n\x04kind\"b\n\x10\x43reateVolumeSpec\x12-\n\x06volume\x18\x01 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\x12\x1f\n\x17max_volumes_per_cluster\x18\x02 \x01(\x05\"T\n\x10\x44\x65leteVolumeSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12-\n\x06volume\x18\x02 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"Q\n\x0b\x41\x64\x64NodeSpec\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\x12\x17\n\x0fprobing_node_id\x18\x02 \x01(\t\"L\n\x0e\x44\x65leteNodeSpec\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12)\n\x04node\x18\x02 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\"T\n\rAddDeviceSpec\x12-\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\x12\x14\n\x0c\x64\x65stroy_data\x18\x02 \x01(\x08\"j\n\x10\x44\x65leteDeviceSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66orce_forget\x18\x02 \x01(\x08\x12-\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\"m\n\x10SetNodeStateSpec\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08\"s\n\x12SetDeviceStateSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08*\xb9\x02\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cOPERATION_KIND_CREATE_VOLUME\x10\x01\x12 \n\x1cOPERATION_KIND_DELETE_VOLUME\x10\x02\x12\x1b\n\x17OPERATION_KIND_ADD_NODE\x10\x03\x12\x1e\n\x1aOPERATION_KIND_DELETE_NODE\x10\x04\x12\x1d\n\x19OPERATION_KIND_ADD_DEVICE\x10\x05\x12 \n\x1cOPERATION_KIND_DELETE_DEVICE\x10\x06\x12!\n\x1dOPERATION_KIND_SET_NODE_STATE\x10\x07\x12#\n\x1fOPERATION_KIND_SET_DEVICE_STATE\x10\x08*\xc3\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATE_PENDING\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1b\n\x17OPERATION_STATE_UNDOING\x10\x03\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x04\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,34 +37,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATIONERROR_METADATAENTRY']._loaded_options = None
   _globals['_OPERATIONERROR_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_OPERATIONKIND']._serialized_start=2411
-  _globals['_OPERATIONKIND']._serialized_end=2724
-  _globals['_OPERATIONSTATE']._serialized_start=2727
-  _globals['_OPERATIONSTATE']._serialized_end=2922
+  _globals['_OPERATIONKIND']._serialized_start=2428
+  _globals['_OPERATIONKIND']._serialized_end=2741
+  _globals['_OPERATIONSTATE']._serialized_start=2744
+  _globals['_OPERATIONSTATE']._serialized_end=2939
   _globals['_OPERATION']._serialized_start=204
-  _globals['_OPERATION']._serialized_end=813
-  _globals['_OPERATIONPROGRESS']._serialized_start=815
-  _globals['_OPERATIONPROGRESS']._serialized_end=927
-  _globals['_OPERATIONERROR']._serialized_start=930
-  _globals['_OPERATIONERROR']._serialized_end=1099
-  _globals['_OPERATIONERROR_METADATAENTRY']._serialized_start=1052
-  _globals['_OPERATIONERROR_METADATAENTRY']._serialized_end=1099
-  _globals['_OPERATIONSPEC']._serialized_start=1102
-  _globals['_OPERATIONSPEC']._serialized_end=1639
-  _globals['_CREATEVOLUMESPEC']._serialized_start=1641
-  _globals['_CREATEVOLUMESPEC']._serialized_end=1739
-  _globals['_DELETEVOLUMESPEC']._serialized_start=1741
-  _globals['_DELETEVOLUMESPEC']._serialized_end=1825
-  _globals['_ADDNODESPEC']._serialized_start=1827
-  _globals['_ADDNODESPEC']._serialized_end=1908
-  _globals['_DELETENODESPEC']._serialized_start=1910
-  _globals['_DELETENODESPEC']._serialized_end=1986
-  _globals['_ADDDEVICESPEC']._serialized_start=1988
-  _globals['_ADDDEVICESPEC']._serialized_end=2072
-  _globals['_DELETEDEVICESPEC']._serialized_start=2074
-  _globals['_DELETEDEVICESPEC']._serialized_end=2180
-  _globals['_SETNODESTATESPEC']._serialized_start=2182
-  _globals['_SETNODESTATESPEC']._serialized_end=2291
-  _globals['_SETDEVICESTATESPEC']._serialized_start=2293
-  _globals['_SETDEVICESTATESPEC']._serialized_end=2408
+  _globals['_OPERATION']._serialized_end=830
+  _globals['_OPERATIONPROGRESS']._serialized_start=832
+  _globals['_OPERATIONPROGRESS']._serialized_end=944
+  _globals['_OPERATIONERROR']._serialized_start=947
+  _globals['_OPERATIONERROR']._serialized_end=1116
+  _globals['_OPERATIONERROR_METADATAENTRY']._serialized_start=1069
+  _globals['_OPERATIONERROR_METADATAENTRY']._serialized_end=1116
+  _globals['_OPERATIONSPEC']._serialized_start=1119
+  _globals['_OPERATIONSPEC']._serialized_end=1656
+  _globals['_CREATEVOLUMESPEC']._serialized_start=1658
+  _globals['_CREATEVOLUMESPEC']._serialized_end=1756
+  _globals['_DELETEVOLUMESPEC']._serialized_start=1758
+  _globals['_DELETEVOLUMESPEC']._serialized_end=1842
+  _globals['_ADDNODESPEC']._serialized_start=1844
+  _globals['_ADDNODESPEC']._serialized_end=1925
+  _globals['_DELETENODESPEC']._serialized_start=1927
+  _globals['_DELETENODESPEC']._serialized_end=2003
+  _globals['_ADDDEVICESPEC']._serialized_start=2005
+  _globals['_ADDDEVICESPEC']._serialized_end=2089
+  _globals['_DELETEDEVICESPEC']._serialized_start=2091
+  _globals['_DELETEDEVICESPEC']._serialized_end=2197
+  _globals['_SETNODESTATESPEC']._serialized_start=2199
+  _globals['_SETNODESTATESPEC']._serialized_end=2308
+  _globals['_SETDEVICESTATESPEC']._serialized_start=2310
+  _globals['_SETDEVICESTATESPEC']._serialized_end=2425
 # @@protoc_insertion_point(module_scope)

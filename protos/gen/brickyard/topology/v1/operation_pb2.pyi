@@ -129,6 +129,7 @@ class Operation(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    STALLED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """32 lower-case hex digits."""
     kind: Global___OperationKind.ValueType
@@ -147,6 +148,8 @@ class Operation(_message.Message):
     """How often a gateway took it up, 1 for an operation that was never taken over."""
     revision: _builtins.int
     """Grows with every change of the record; for watchers."""
+    stalled: _builtins.bool
+    """Whether an attempt to take it back failed, so that it waits for another: a node does not answer. Its error is final."""
     @_builtins.property
     def spec(self) -> Global___OperationSpec:
         """What is to be done, to what."""
@@ -194,10 +197,11 @@ class Operation(_message.Message):
         request_id: _builtins.str = ...,
         attempt_count: _builtins.int = ...,
         revision: _builtins.int = ...,
+        stalled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "lease_expire_time", b"lease_expire_time", "progress", b"progress", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "cluster_id", b"cluster_id", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "lease_expire_time", b"lease_expire_time", "owner", b"owner", "progress", b"progress", "request_id", b"request_id", "revision", b"revision", "spec", b"spec", "state", b"state", "target_id", b"target_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "cluster_id", b"cluster_id", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "lease_expire_time", b"lease_expire_time", "owner", b"owner", "progress", b"progress", "request_id", b"request_id", "revision", b"revision", "spec", b"spec", "stalled", b"stalled", "state", b"state", "target_id", b"target_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from brickyard.topology.v1 import operation_pb2 as brickyard_dot_topology_dot_v1
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-brickyard/topology/v1/operation_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a%brickyard/topology/v1/operation.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb8\x01\n\x15\x42\x65ginOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmax_in_flight\x18\x05 \x01(\x05\"_\n\x16\x42\x65ginOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xe5\x01\n\x16UpdateOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12:\n\x08progress\x18\x04 \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\x05 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\"N\n\x17UpdateOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc4\x01\n\x16\x43ommitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12:\n\x0c\x64\x65vice_facts\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.DeviceFactsH\x00\x12>\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricksH\x00\x42\t\n\x07outcome\",\n\rRemovedBricks\x12\x1b\n\x13reclaimed_brick_ids\x18\x01 \x03(\t\"N\n\x17\x43ommitOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"r\n\x15\x41\x62ortOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05\x65rror\x18\x03 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\"M\n\x16\x41\x62ortOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"m\n\x12RenewLeasesRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x15\n\roperation_ids\x18\x02 \x03(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\x13RenewLeasesResponse\x12\x1a\n\x12lost_operation_ids\x18\x01 \x03(\t\"i\n\x16\x43laimOperationsRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05limit\x18\x03 \x01(\x05\"O\n\x17\x43laimOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\"+\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"W\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0funfinished_only\x18\x03 \x01(\x08\"g\n\x16ListOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15WatchOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"M\n\x16WatchOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation2\xf5\x07\n\x10OperationService\x12m\n\x0e\x42\x65ginOperation\x12,.brickyard.topology.v1.BeginOperationRequest\x1a-.brickyard.topology.v1.BeginOperationResponse\x12p\n\x0fUpdateOperation\x12-.brickyard.topology.v1.UpdateOperationRequest\x1a..brickyard.topology.v1.UpdateOperationResponse\x12p\n\x0f\x43ommitOperation\x12-.brickyard.topology.v1.CommitOperationRequest\x1a..brickyard.topology.v1.CommitOperationResponse\x12m\n\x0e\x41\x62ortOperation\x12,.brickyard.topology.v1.AbortOperationRequest\x1a-.brickyard.topology.v1.AbortOperationResponse\x12\x64\n\x0bRenewLeases\x12).brickyard.topology.v1.RenewLeasesRequest\x1a*.brickyard.topology.v1.RenewLeasesResponse\x12p\n\x0f\x43laimOperations\x12-.brickyard.topology.v1.ClaimOperationsRequest\x1a..brickyard.topology.v1.ClaimOperationsResponse\x12g\n\x0cGetOperation\x12*.brickyard.topology.v1.GetOperationRequest\x1a+.brickyard.topology.v1.GetOperationResponse\x12m\n\x0eListOperations\x12,.brickyard.topology.v1.ListOperationsRequest\x1a-.brickyard.topology.v1.ListOperationsResponse\x12o\n\x0eWatchOperation\x12,.brickyard.topology.v1.WatchOperationRequest\x1a-.brickyard.topology.v1.WatchOperationResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-brickyard/topology/v1/operation_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a%brickyard/topology/v1/operation.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcd\x01\n\x15\x42\x65ginOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmax_in_flight\x18\x05 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\"_\n\x16\x42\x65ginOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xf6\x01\n\x16UpdateOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12:\n\x08progress\x18\x04 \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\x05 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12\x0f\n\x07stalled\x18\x06 \x01(\x08\"N\n\x17UpdateOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc4\x01\n\x16\x43ommitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12:\n\x0c\x64\x65vice_facts\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.DeviceFactsH\x00\x12>\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricksH\x00\x42\t\n\x07outcome\",\n\rRemovedBricks\x12\x1b\n\x13reclaimed_brick_ids\x18\x01 \x03(\t\"N\n\x17\x43ommitOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"r\n\x15\x41\x62ortOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05\x65rror\x18\x03 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\"M\n\x16\x41\x62ortOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"m\n\x12RenewLeasesRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x15\n\roperation_ids\x18\x02 \x03(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\x13RenewLeasesResponse\x12\x1a\n\x12lost_operation_ids\x18\x01 \x03(\t\"i\n\x16\x43laimOperationsRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05limit\x18\x03 \x01(\x05\"O\n\x17\x43laimOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\"?\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"W\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0funfinished_only\x18\x03 \x01(\x08\"g\n\x16ListOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15WatchOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"M\n\x16WatchOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation2\xf5\x07\n\x10OperationService\x12m\n\x0e\x42\x65ginOperation\x12,.brickyard.topology.v1.BeginOperationRequest\x1a-.brickyard.topology.v1.BeginOperationResponse\x12p\n\x0fUpdateOperation\x12-.brickyard.topology.v1.UpdateOperationRequest\x1a..brickyard.topology.v1.UpdateOperationResponse\x12p\n\x0f\x43ommitOperation\x12-.brickyard.topology.v1.CommitOperationRequest\x1a..brickyard.topology.v1.CommitOperationResponse\x12m\n\x0e\x41\x62ortOperation\x12,.brickyard.topology.v1.AbortOperationRequest\x1a-.brickyard.topology.v1.AbortOperationResponse\x12\x64\n\x0bRenewLeases\x12).brickyard.topology.v1.RenewLeasesRequest\x1a*.brickyard.topology.v1.RenewLeasesResponse\x12p\n\x0f\x43laimOperations\x12-.brickyard.topology.v1.ClaimOperationsRequest\x1a..brickyard.topology.v1.ClaimOperationsResponse\x12g\n\x0cGetOperation\x12*.brickyard.topology.v1.GetOperationRequest\x1a+.brickyard.topology.v1.GetOperationResponse\x12m\n\x0eListOperations\x12,.brickyard.topology.v1.ListOperationsRequest\x1a-.brickyard.topology.v1.ListOperationsResponse\x12o\n\x0eWatchOperation\x12,.brickyard.topology.v1.WatchOperationRequest\x1a-.brickyard.topology.v1.WatchOperationResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,43 +35,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brickyard.topology.v1.opera
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BEGINOPERATIONREQUEST']._serialized_start=180
-  _globals['_BEGINOPERATIONREQUEST']._serialized_end=364
-  _globals['_BEGINOPERATIONRESPONSE']._serialized_start=366
-  _globals['_BEGINOPERATIONRESPONSE']._serialized_end=461
-  _globals['_UPDATEOPERATIONREQUEST']._serialized_start=464
-  _globals['_UPDATEOPERATIONREQUEST']._serialized_end=693
-  _globals['_UPDATEOPERATIONRESPONSE']._serialized_start=695
-  _globals['_UPDATEOPERATIONRESPONSE']._serialized_end=773
-  _globals['_COMMITOPERATIONREQUEST']._serialized_start=776
-  _globals['_COMMITOPERATIONREQUEST']._serialized_end=972
-  _globals['_REMOVEDBRICKS']._serialized_start=974
-  _globals['_REMOVEDBRICKS']._serialized_end=1018
-  _globals['_COMMITOPERATIONRESPONSE']._serialized_start=1020
-  _globals['_COMMITOPERATIONRESPONSE']._serialized_end=1098
-  _globals['_ABORTOPERATIONREQUEST']._serialized_start=1100
-  _globals['_ABORTOPERATIONREQUEST']._serialized_end=1214
-  _globals['_ABORTOPERATIONRESPONSE']._serialized_start=1216
-  _globals['_ABORTOPERATIONRESPONSE']._serialized_end=1293
-  _globals['_RENEWLEASESREQUEST']._serialized_start=1295
-  _globals['_RENEWLEASESREQUEST']._serialized_end=1404
-  _globals['_RENEWLEASESRESPONSE']._serialized_start=1406
-  _globals['_RENEWLEASESRESPONSE']._serialized_end=1455
-  _globals['_CLAIMOPERATIONSREQUEST']._serialized_start=1457
-  _globals['_CLAIMOPERATIONSREQUEST']._serialized_end=1562
-  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_start=1564
-  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_end=1643
-  _globals['_GETOPERATIONREQUEST']._serialized_start=1645
-  _globals['_GETOPERATIONREQUEST']._serialized_end=1688
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=1690
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=1765
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=1767
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1854
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1856
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1959
-  _globals['_WATCHOPERATIONREQUEST']._serialized_start=1961
-  _globals['_WATCHOPERATIONREQUEST']._serialized_end=2006
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=2008
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=2085
-  _globals['_OPERATIONSERVICE']._serialized_start=2088
-  _globals['_OPERATIONSERVICE']._serialized_end=3101
+  _globals['_BEGINOPERATIONREQUEST']._serialized_end=385
+  _globals['_BEGINOPERATIONRESPONSE']._serialized_start=387
+  _globals['_BEGINOPERATIONRESPONSE']._serialized_end=482
+  _globals['_UPDATEOPERATIONREQUEST']._serialized_start=485
+  _globals['_UPDATEOPERATIONREQUEST']._serialized_end=731
+  _globals['_UPDATEOPERATIONRESPONSE']._serialized_start=733
+  _globals['_UPDATEOPERATIONRESPONSE']._serialized_end=811
+  _globals['_COMMITOPERATIONREQUEST']._serialized_start=814
+  _globals['_COMMITOPERATIONREQUEST']._serialized_end=1010
+  _globals['_REMOVEDBRICKS']._serialized_start=1012
+  _globals['_REMOVEDBRICKS']._serialized_end=1056
+  _globals['_COMMITOPERATIONRESPONSE']._serialized_start=1058
+  _globals['_COMMITOPERATIONRESPONSE']._serialized_end=1136
+  _globals['_ABORTOPERATIONREQUEST']._serialized_start=1138
+  _globals['_ABORTOPERATIONREQUEST']._serialized_end=1252
+  _globals['_ABORTOPERATIONRESPONSE']._serialized_start=1254
+  _globals['_ABORTOPERATIONRESPONSE']._serialized_end=1331
+  _globals['_RENEWLEASESREQUEST']._serialized_start=1333
+  _globals['_RENEWLEASESREQUEST']._serialized_end=1442
+  _globals['_RENEWLEASESRESPONSE']._serialized_start=1444
+  _globals['_RENEWLEASESRESPONSE']._serialized_end=1493
+  _globals['_CLAIMOPERATIONSREQUEST']._serialized_start=1495
+  _globals['_CLAIMOPERATIONSREQUEST']._serialized_end=1600
+  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_start=1602
+  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_end=1681
+  _globals['_GETOPERATIONREQUEST']._serialized_start=1683
+  _globals['_GETOPERATIONREQUEST']._serialized_end=1746
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=1748
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=1823
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=1825
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1912
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1914
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=2017
+  _globals['_WATCHOPERATIONREQUEST']._serialized_start=2019
+  _globals['_WATCHOPERATIONREQUEST']._serialized_end=2064
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=2066
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=2143
+  _globals['_OPERATIONSERVICE']._serialized_start=2146
+  _globals['_OPERATIONSERVICE']._serialized_end=3159
 # @@protoc_insertion_point(module_scope)

@@ -32,12 +32,17 @@ class BeginOperationRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
     MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable; 1 to 64 characters."""
     owner: _builtins.str
     """Name of the process that will drive it."""
     max_in_flight: _builtins.int
     """Operations that may run at the same time; 0 = no limit. Operations of kinds that are not limited do not count."""
+    fingerprint: _builtins.str
+    """Digest of what the client asked for. A repeated request_id with another digest fails with REQUEST_ID_REUSED; with the
+    same one it gives the first operation, even if the spec was planned differently.
+    """
     @_builtins.property
     def spec(self) -> _operation_pb2.OperationSpec:
         """What is to be done."""
@@ -54,10 +59,11 @@ class BeginOperationRequest(_message.Message):
         owner: _builtins.str = ...,
         lease_duration: _duration_pb2.Duration | None = ...,
         max_in_flight: _builtins.int = ...,
+        fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "max_in_flight", b"max_in_flight", "owner", b"owner", "request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "lease_duration", b"lease_duration", "max_in_flight", b"max_in_flight", "owner", b"owner", "request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -102,12 +108,15 @@ class UpdateOperationRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    STALLED_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Id of the operation."""
     owner: _builtins.str
     """Name of the owner."""
     state: _operation_pb2.OperationState.ValueType
     """RUNNING or UNDOING; unspecified = leave."""
+    stalled: _builtins.bool
+    """Whether it waits for another attempt to take it back."""
     @_builtins.property
     def progress(self) -> _operation_pb2.OperationProgress:
         """How far it is; unset = leave."""
@@ -124,10 +133,11 @@ class UpdateOperationRequest(_message.Message):
         state: _operation_pb2.OperationState.ValueType = ...,
         progress: _operation_pb2.OperationProgress | None = ...,
         error: _operation_pb2.OperationError | None = ...,
+        stalled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "operation_id", b"operation_id", "owner", b"owner", "progress", b"progress", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "operation_id", b"operation_id", "owner", b"owner", "progress", b"progress", "stalled", b"stalled", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,16 +432,20 @@ class GetOperationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Id of the operation."""
+    request_id: _builtins.str
+    """Instead of the id: the request id that began it."""
     def __init__(
         self,
         *,
         operation_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation_id", b"operation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation_id", b"operation_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,141 @@
+"""`brickyard-gateway`: the REST dialect of Heketi and the operator gRPC API over topology, allocator and agents."""
+
+import os
+import socket
+from pathlib import Path
+
+import click
+
+from services.common.errors import BrickyardError
+from services.common.identity import Role
+from services.common.settings import (
+    config_option,
+    log_options,
+    read_secret,
+    server_options,
+    server_settings,
+)
+
+_EPILOG = """\b
+Example:
+  brickyard-gateway --tls-dir /etc/brickyard/gateway --topology 10.0.0.2:7401 --allocator 10.0.0.2:7402 \\
+    --rest 0.0.0.0:8080 --admin-key-file /etc/brickyard/admin.key --user-key-file /etc/brickyard/user.key
+"""
+
+
+@click.command(
+    context_settings={"auto_envvar_prefix": "BRICKYARD_GATEWAY", "help_option_names": ["-h", "--help"]}, epilog=_EPILOG
+)
+@click.option("--topology", default="127.0.0.1:7401", show_default=True, help="Address of the topology service.")
+@click.option("--allocator", default="127.0.0.1:7402", show_default=True, help="Address of the allocator service.")
+@click.option(
+    "--agents", default="", help="One address for all agents (simulated nodes). Default: each node's own host name."
+)
+@click.option(
+    "--agent-port", type=click.IntRange(1, 65535), default=7410, show_default=True, help="Port of the agents."
+)
+@click.option("--rest", default="127.0.0.1:8080", show_default=True, help="HOST:PORT of the REST interface.")
+@click.option("--rest-cert", type=click.Path(exists=True, dir_okay=False), help="PEM certificate: serve HTTPS.")
+@click.option("--rest-key", type=click.Path(exists=True, dir_okay=False), help="PEM key of --rest-cert.")
+@click.option(
+    "--admin-key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the JWT key of admin. Or HEKETI_ADMIN_KEY in the environment.",
+)
+@click.option(
+    "--user-key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the JWT key of user. Or HEKETI_USER_KEY in the environment.",
+)
+@click.option("--disable-auth", is_flag=True, help="Serve REST without tokens: everybody may do everything.")
+@click.option("--owner", default="", help="Unique name of this gateway. Default: host name and process id.")
+@click.option(
+    "--lease-seconds",
+    type=click.FloatRange(1, 600),
+    default=15.0,
+    show_default=True,
+    help="How long an operation waits for a dead gateway before another takes it over.",
+)
+@click.option(
+    "--max-inflight-operations",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Volume operations at the same time over all gateways; more get 429. 0 = no limit.",
+)
+@click.option("--strategy", default="", help="Placement strategy: spread or ring. Default: the allocator's.")
+@server_options("127.0.0.1:7400")
+@log_options("brickyard-gateway")
+@config_option()
+def main(
+    *,
+    topology: str,
+    allocator: str,
+    agents: str,
+    agent_port: int,
+    rest: str,
+    rest_cert: str | None,
+    rest_key: str | None,
+    admin_key_file: Path | None,
+    user_key_file: Path | None,
+    disable_auth: bool,
+    owner: str,
+    lease_seconds: float,
+    max_inflight_operations: int,
+    strategy: str,
+    listen: tuple[str, ...],
+    tls_dir: Path | None,
+    insecure_plaintext: bool,
+    grace_seconds: float,
+    log_level: str,
+) -> None:
+    """Serves Heketi's REST API and the operator gRPC API (--listen)."""
+    del log_level  # set up by its option
+    # Imported late: --help and a wrong flag should not wait for the web server.
+    import asyncio  # noqa: PLC0415
+
+    from gateway.bootstrap import GatewaySettings, RestSettings, run_gateway  # noqa: PLC0415
+    from gateway.clients import Addresses  # noqa: PLC0415
+    from gateway.heketi.settings import HeketiSettings  # noqa: PLC0415
+    from gateway.operations.engine import EngineSettings  # noqa: PLC0415
+    from gateway.settings import ProvisioningSettings  # noqa: PLC0415
+
+    operator = server_settings(
+        listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
+    )
+    host, _, port = rest.rpartition(":")
+    if not host or not port.isdigit():
+        raise click.BadParameter(f"{rest!r} is not HOST:PORT", param_hint="--rest")
+    if bool(rest_cert) != bool(rest_key):
+        raise click.UsageError("--rest-cert and --rest-key belong together")
+    admin_key = read_secret(admin_key_file, os.environ.get("HEKETI_ADMIN_KEY"), "--admin-key-file")
+    user_key = read_secret(user_key_file, os.environ.get("HEKETI_USER_KEY"), "--user-key-file")
+    if not disable_auth and not (admin_key and user_key):
+        raise click.UsageError(
+            "JWT keys are missing: give --admin-key-file and --user-key-file, or ask for --disable-auth by name"
+        )
+    settings = GatewaySettings(
+        addresses=Addresses(topology, allocator, agents, agent_port, operator.tls),
+        rest=RestSettings(host.strip("[]"), int(port), rest_cert, rest_key),
+        operator=operator,
+        heketi=HeketiSettings(admin_key=admin_key, user_key=user_key, auth_enabled=not disable_auth),
+        engine=EngineSettings(
+            owner=owner or f"{Role.GATEWAY.value}-{socket.gethostname()}-{os.getpid()}",
+            lease_s=lease_seconds,
+            claim_interval_s=min(5.0, lease_seconds / 2),
+            max_in_flight=max_inflight_operations,
+        ),
+        provisioning=ProvisioningSettings(strategy=strategy),
+    )
+
+    def announce(where: str) -> None:
+        print(f"brickyard-gateway ready on {where}", flush=True)  # noqa: T201 - the ready line is for whoever started it
+
+    try:
+        asyncio.run(run_gateway(settings, announce=announce))
+    except BrickyardError as error:
+        raise click.ClickException(error.message) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The gateway's ways to the other services and to the agents. Effects: network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+
+from brickyard.allocator.v1.allocator_service_pb2_grpc import AllocatorServiceStub
+from brickyard.executor.v1.executor_service_pb2 import GetGlusterdRequest
+from brickyard.executor.v1.executor_service_pb2_grpc import ExecutorServiceStub
+from brickyard.topology.v1.node_pb2 import Node
+from brickyard.topology.v1.operation_service_pb2_grpc import OperationServiceStub
+from brickyard.topology.v1.topology_service_pb2_grpc import TopologyServiceStub
+from services.common.channels import call_aio, open_aio_channel
+from services.common.credentials import TlsFiles
+from services.common.errors import BrickyardError, TimeLimitError, UnavailableError
+from services.common.identity import Role
+from services.common.reasons import Reason
+
+# Tells an agent that serves several simulated nodes which one is meant; a real agent checks that it is the one.
+NODE_KEY = "brickyard-node"
+READ_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the other services are.
+
+    Attributes:
+        topology: "host:port" or "unix:/path".
+        allocator: The same.
+        agents: One address for all agents, as simulated nodes have; empty = each node's management host name.
+        agent_port: Port of the agents on their nodes.
+        tls: This gateway's certificate; None on Unix sockets and plain TCP.
+    """
+
+    topology: str
+    allocator: str
+    agents: str
+    agent_port: int
+    tls: TlsFiles | None
+
+
+class AgentCaller(Protocol):
+    """Calls agents by node."""
+
+    async def call(self, hostname: str, method: str, request: Any, *, timeout_s: float = READ_TIMEOUT_S) -> Any:
+        """Calls `method` of the agent on the node with this management host name."""
+
+
+class Agents:
+    """Channels to the agents, one a node, opened at the first call."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    def _target(self, hostname: str) -> str:
+        if self._addresses.agents:
+            return self._addresses.agents
+        host = f"[{hostname}]" if ":" in hostname else hostname
+        return f"{host}:{self._addresses.agent_port}"
+
+    async def call(self, hostname: str, method: str, request: Any, *, timeout_s: float = READ_TIMEOUT_S) -> Any:
+        """Calls an agent.
+
+        Args:
+            hostname: Management host name of its node; the agent's certificate must carry it.
+            method: Short name of the RPC, e.g. "CreateBrick".
+            request: Its message.
+            timeout_s: How long to wait for the answer; a change goes on without us.
+
+        Raises:
+            UnavailableError: AGENT_UNREACHABLE, the agent does not answer; names the node and the address.
+            BrickyardError: What the agent raised.
+        """
+        target = self._target(hostname)
+        channel = self._channels.get(target)
+        if channel is None:
+            channel = open_aio_channel(target, self._addresses.tls)
+            self._channels[target] = channel
+        stub = ExecutorServiceStub(channel)
+        try:
+            return await call_aio(getattr(stub, method), request, timeout_s=timeout_s, metadata=((NODE_KEY, hostname),))
+        except (UnavailableError, TimeLimitError) as error:
+            if error.reason not in {Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED}:
+                raise
+            raise UnavailableError(
+                Reason.AGENT_UNREACHABLE,
+                f"the agent of node {hostname} does not answer at {target}: {error.message}",
+                hostname=hostname,
+                address=target,
+            ) from error
+
+    async def close(self) -> None:
+        """Closes all channels."""
+        for channel in self._channels.values():
+            await channel.close()
+
+
+class Clients:
+    """Stubs of topology and allocator, and the agents."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._topology_channel = open_aio_channel(addresses.topology, addresses.tls, role=Role.TOPOLOGY)
+        self._allocator_channel = open_aio_channel(addresses.allocator, addresses.tls, role=Role.ALLOCATOR)
+        self.topology: Any = TopologyServiceStub(self._topology_channel)
+        self.operations: Any = OperationServiceStub(self._topology_channel)
+        self.allocator: Any = AllocatorServiceStub(self._allocator_channel)
+        self.agents = Agents(addresses)
+
+    async def close(self) -> None:
+        """Closes all channels."""
+        await self._topology_channel.close()
+        await self._allocator_channel.close()
+        await self.agents.close()
+
+
+def manage_hostname(node: Node) -> str:
+    """The address of a node's agent."""
+    return node.manage_hostnames[0]
+
+
+def storage_hostname(node: Node) -> str:
+    """The address of a node for GlusterFS traffic."""
+    return node.storage_hostnames[0]
+
+
+async def first_running_glusterd(agents: AgentCaller, nodes: Sequence[Node]) -> Node | None:
+    """The first of `nodes` whose glusterd answers, asked one after the other; None when none does."""
+    for node in nodes:
+        try:
+            answer = await agents.call(manage_hostname(node), "GetGlusterd", GetGlusterdRequest())
+        except BrickyardError:
+            continue
+        if answer.glusterd.running:
+            return node
+    return None

@@ -1,0 +1,20 @@
+"""What each kind of operation does, step by step, and how it is taken back."""
+
+from collections.abc import Mapping
+
+from brickyard.topology.v1 import operation_pb2
+from gateway.operations.kinds.devices import AddDevice, DeleteDevice, SetDeviceState
+from gateway.operations.kinds.nodes import AddNode, DeleteNode, SetNodeState
+from gateway.operations.kinds.volumes import CreateVolume, DeleteVolume
+from gateway.operations.work import Kind
+
+KINDS: Mapping[operation_pb2.OperationKind.ValueType, Kind] = {
+    operation_pb2.OPERATION_KIND_CREATE_VOLUME: CreateVolume(),
+    operation_pb2.OPERATION_KIND_DELETE_VOLUME: DeleteVolume(),
+    operation_pb2.OPERATION_KIND_ADD_NODE: AddNode(),
+    operation_pb2.OPERATION_KIND_DELETE_NODE: DeleteNode(),
+    operation_pb2.OPERATION_KIND_ADD_DEVICE: AddDevice(),
+    operation_pb2.OPERATION_KIND_DELETE_DEVICE: DeleteDevice(),
+    operation_pb2.OPERATION_KIND_SET_NODE_STATE: SetNodeState(),
+    operation_pb2.OPERATION_KIND_SET_DEVICE_STATE: SetDeviceState(),
+}

@@ -1,0 +1,88 @@
+"""Add and delete a device, and change its state."""
+
+from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
+from brickyard.topology.v1.node_pb2 import Node
+from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
+from gateway.operations.work import Work
+from services.common.errors import NotFoundError, UnavailableError
+from services.common.reasons import Reason
+
+
+class AddDevice:
+    """The agent makes the volume group and measures it; the topology learns the sizes."""
+
+    redo_after_crash = False
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        spec = work.operation.spec.add_device
+        work.progress.total_steps = 1
+        answer: executor_pb2.CreateDeviceResponse = await work.change(
+            await _node(work, spec.device.node_id),
+            "CreateDevice",
+            executor_pb2.CreateDeviceRequest(
+                device_id=spec.device.id, path=spec.device.path, destroy_data=spec.destroy_data
+            ),
+            step="create volume group",
+            key="create-device",
+        )
+        return CommitOperationRequest(device_facts=answer.facts)
+
+    async def undo(self, work: Work) -> None:
+        """See `Kind.undo`."""
+        device = work.operation.spec.add_device.device
+        work.progress.total_steps = 1
+        await work.change(
+            await _node(work, device.node_id),
+            "DeleteDevice",
+            executor_pb2.DeleteDeviceRequest(device_id=device.id),
+            step="remove volume group",
+            key="undo/delete-device",
+        )
+
+
+class DeleteDevice:
+    """The agent removes the volume group; with force-forget a node that does not answer is passed over."""
+
+    redo_after_crash = True
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        spec = work.operation.spec.delete_device
+        work.progress.total_steps = 1
+        try:
+            await work.change(
+                await _node(work, spec.device.node_id),
+                "DeleteDevice",
+                executor_pb2.DeleteDeviceRequest(device_id=spec.device.id),
+                step="remove volume group",
+                key="delete-device",
+            )
+        except UnavailableError:
+            if not spec.force_forget:
+                raise
+        return CommitOperationRequest()
+
+    async def undo(self, work: Work) -> None:
+        """Nothing to take back: the device stays, and deleting it again goes on where this one stopped."""
+
+
+class SetDeviceState:
+    """The topology alone decides; no node is touched."""
+
+    redo_after_crash = True
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        work.progress.total_steps = 0
+        return CommitOperationRequest()
+
+    async def undo(self, work: Work) -> None:
+        """Nothing was done."""
+
+
+async def _node(work: Work, node_id: str) -> Node:
+    nodes = await work.nodes_by_id(work.operation.cluster_id)
+    if node_id not in nodes:
+        raise NotFoundError(Reason.NODE_NOT_FOUND, f"node {node_id} does not exist", node_id=node_id)
+    return nodes[node_id]

@@ -1,0 +1,84 @@
+"""Add and delete a node, and change its state."""
+
+from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
+from brickyard.topology.v1.node_pb2 import Node
+from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
+from gateway.clients import storage_hostname
+from gateway.operations.work import Work, on_first_answering
+
+
+class AddNode:
+    """A peer probe from a node of the cluster; the first node needs none."""
+
+    redo_after_crash = False
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        spec = work.operation.spec.add_node
+        if spec.probing_node_id:
+            work.progress.total_steps = 1
+            nodes = await work.nodes_by_id(spec.node.cluster_id)
+            await work.change(
+                nodes[spec.probing_node_id],
+                "ProbePeer",
+                executor_pb2.ProbePeerRequest(hostname=storage_hostname(spec.node)),
+                step="probe peer",
+                key="probe-peer",
+            )
+        return CommitOperationRequest()
+
+    async def undo(self, work: Work) -> None:
+        """See `Kind.undo`."""
+        spec = work.operation.spec.add_node
+        if spec.probing_node_id:
+            work.progress.total_steps = 1
+            nodes = await work.nodes_by_id(spec.node.cluster_id)
+            await _detach(work, nodes, spec.node, key="undo/detach-peer")
+
+
+class DeleteNode:
+    """A peer detach from another node of the cluster; the last node needs none. Carried on after a crash."""
+
+    redo_after_crash = True
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        node = work.operation.spec.delete_node.node
+        others = await work.nodes_by_id(node.cluster_id)
+        others.pop(node.id, None)
+        if others:
+            work.progress.total_steps = 1
+            await _detach(work, others, node, key="detach-peer")
+        return CommitOperationRequest()
+
+    async def undo(self, work: Work) -> None:
+        """Nothing to take back: the node stays, and deleting it again detaches a peer that is none any more."""
+
+
+class SetNodeState:
+    """The topology alone decides; no node is touched."""
+
+    redo_after_crash = True
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        work.progress.total_steps = 0
+        return CommitOperationRequest()
+
+    async def undo(self, work: Work) -> None:
+        """Nothing was done."""
+
+
+async def _detach(work: Work, from_nodes: dict[str, Node], node: Node, *, key: str) -> None:
+    async def attempt(other: Node) -> executor_pb2.DetachPeerResponse:
+        answer: executor_pb2.DetachPeerResponse = await work.change(
+            other,
+            "DetachPeer",
+            executor_pb2.DetachPeerRequest(hostname=storage_hostname(node)),
+            step="detach peer",
+            key=key,
+        )
+        return answer
+
+    others = [from_nodes[node_id] for node_id in sorted(from_nodes) if node_id != node.id]
+    await on_first_answering(work, others, attempt)

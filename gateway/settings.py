@@ -1,0 +1,32 @@
+"""Limits and defaults that shape volumes, named after Heketi's configuration keys."""
+
+from dataclasses import dataclass
+
+from services.common.units import GIB, KIB, TIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisioningSettings:
+    """What shapes volumes. The defaults are Heketi's.
+
+    Attributes:
+        brick_max_size_bytes: Largest data brick.
+        brick_min_size_bytes: Smallest data brick.
+        max_bricks_per_volume: Bricks of one volume.
+        max_volumes_per_cluster: Volumes of one cluster, 0 = no limit.
+        average_file_size_bytes: For the size of arbiter bricks.
+        zone_checking: "none" or "strict", when the volume's options do not say.
+        strategy: Name of the placement strategy; empty = the allocator's default.
+        pre_request_volume_options: Gluster options set before a request's own, comma separated.
+        post_request_volume_options: Gluster options set after a request's own, comma separated.
+    """
+
+    brick_max_size_bytes: int = 4 * TIB
+    brick_min_size_bytes: int = GIB
+    max_bricks_per_volume: int = 32
+    max_volumes_per_cluster: int = 1000
+    average_file_size_bytes: int = 64 * KIB
+    zone_checking: str = "none"
+    strategy: str = ""
+    pre_request_volume_options: str = ""
+    post_request_volume_options: str = ""

@@ -1,0 +1,1 @@
+"""Placement of volumes on devices."""

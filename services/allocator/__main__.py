@@ -1,0 +1,48 @@
+"""`brickyard-allocator`: chooses the devices of volumes. Stateless; any number may run."""
+
+from pathlib import Path
+
+import click
+
+from services.common.settings import config_option, log_options, server_options, server_settings
+
+_EPILOG = """\b
+Example:
+  brickyard-allocator --tls-dir /etc/brickyard/allocator --listen 0.0.0.0:7402 --topology 10.0.0.2:7401
+"""
+
+
+@click.command(
+    context_settings={"auto_envvar_prefix": "BRICKYARD_ALLOCATOR", "help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+@click.option("--topology", default="127.0.0.1:7401", show_default=True, help="Address of the topology service.")
+@server_options("127.0.0.1:7402")
+@log_options("brickyard-allocator")
+@config_option()
+def main(
+    *,
+    topology: str,
+    listen: tuple[str, ...],
+    tls_dir: Path | None,
+    insecure_plaintext: bool,
+    grace_seconds: float,
+    log_level: str,
+) -> None:
+    """Plans where the bricks of a volume go, from the inventory that it reads from topology."""
+    del log_level  # set up by its option
+    # Imported late: --help and a wrong flag should not wait for gRPC.
+    from services.allocator.bootstrap import run_allocator  # noqa: PLC0415
+    from services.common.errors import BrickyardError  # noqa: PLC0415
+
+    settings = server_settings(
+        listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
+    )
+    try:
+        run_allocator(settings, topology=topology)
+    except BrickyardError as error:
+        raise click.ClickException(error.message) from error
+
+
+if __name__ == "__main__":
+    main()

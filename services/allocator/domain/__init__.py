@@ -1,0 +1,1 @@
+"""Pure placement: sizing, constraints, strategies and reasons."""
