@@ -152,9 +152,9 @@ def _children(settings: EmbeddedSettings, state: Path) -> Iterator[_Child]:
         {},
     )
     simulate = ["--simulate", str(settings.nodes), "--simulate-disks", str(settings.disks)]
-    simulate += ["--simulate-disk-size-gib", str(settings.disk_size_gib)]
+    simulate += ["--simulate-disk-size", f"{settings.disk_size_gib}GiB"]
     if settings.any_host:
-        simulate.append("--simulate-any-host")
+        simulate.append("--simulate-any")
     yield _start("agents", "services.executor", ["--listen", sockets["agents"], *simulate, *level], {})
     yield _start(
         "gateway",

@@ -90,7 +90,7 @@ def _metadata(extra: Sequence[tuple[str, str]]) -> tuple[tuple[str, str | bytes]
 
 
 def call(
-    method: grpc.UnaryUnaryMultiCallable[Any, _Response],
+    method: "grpc.UnaryUnaryMultiCallable[Any, _Response]",
     request: Any,
     *,
     timeout_s: float = DEFAULT_TIMEOUT_S,

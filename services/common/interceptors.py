@@ -97,9 +97,9 @@ class ServerInterceptor(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        continuation: "Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Wraps unary and server-streaming handlers; there are no others."""
         handler = continuation(handler_call_details)
         method = handler_call_details.method
@@ -118,8 +118,8 @@ class ServerInterceptor(grpc.ServerInterceptor):
         )
 
     def _wrap_streaming_request(
-        self, handler: grpc.RpcMethodHandler[Any, Any] | None, method: str
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        self, handler: "grpc.RpcMethodHandler[Any, Any] | None", method: str
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         # Reflection alone streams requests; its answers hold no data of ours, but strangers are refused all the same.
         if handler is None or not handler.response_streaming:
             return handler

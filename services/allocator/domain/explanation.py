@@ -74,9 +74,9 @@ def judge(
 ) -> tuple[DeviceVerdict, ...]:
     """One verdict per device of the cluster, in order of node and device id.
 
-    Of the devices with room for data, the emptiest of each node (strict zones: of each zone) is said to fit; the others
-    of that node or zone are taken. With an arbiter, data is seated first where no arbiter may be; what is left over when
-    all data is seated is judged as the arbiter's place.
+    Of the devices with room for data, the emptiest of each node (strict zones: of each zone) is said to fit; the
+    others of that node or zone are taken. With an arbiter, data is seated first where no arbiter may be; what is left
+    over when all data is seated is judged as the arbiter's place.
     """
     strict = request.zone_rule is ZoneRule.STRICT
     data_seats = request.roles.count(BrickRole.DATA) if request.arbiter_active else len(index.devices)
@@ -152,7 +152,7 @@ def _typical_need(attempt: Attempt, role: BrickRole = BrickRole.DATA) -> int:
     if role_need is None:
         return 0
     extents = Counter(device.extent_size_bytes for device in role_need.view.devices.values())
-    extent = extents.most_common(1)[0][0] if extents else DEFAULT_EXTENT_SIZE_BYTES
+    extent = max(extents, key=lambda size: (extents[size], -size), default=DEFAULT_EXTENT_SIZE_BYTES)
     return role_need.needs.for_extent(extent).total_bytes
 
 
@@ -200,7 +200,8 @@ def _no_space(
         passed_by = any(
             _place(index, v, strict=strict) not in having for v in verdicts if v.reason is Reason.FITS_ARBITER
         )
-        text += "; the strategy's walk missed it" if passed_by else f"; no other {place} has room for the arbiter"
+        missed = f"there are such {place}s, but the strategy's walk missed them"
+        text += f"; {missed if passed_by else f'no other {place} has room for the arbiter'}"
     else:
         text += f"; {_only(len(having), place)} {'room for data' if arbiter else 'it'}"
         text += _best_of_lacking(index, lacking, strict=strict)

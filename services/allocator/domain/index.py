@@ -8,7 +8,7 @@ kept.
 from __future__ import annotations
 
 from bisect import bisect_left
-from math import log2
+from math import floor, log2
 from typing import TYPE_CHECKING, TypeVar
 
 from services.allocator.domain.constraints import DeviceFilter, filter_reason, state_reason
@@ -35,21 +35,20 @@ def _emptiest_first(device: InventoryDevice) -> tuple[int, str]:
 class SizeClass:
     """Devices of one total size and extent size, emptiest first, then by id. Do not change after building.
 
-    `negated_frees` is ascending, for bisection; `total_bytes` is the smallest total in it.
+    `negated_frees` is ascending, for bisection; `total_bytes` is the total of all, or below the smallest.
     """
 
     __slots__ = ("devices", "extent_size_bytes", "negated_frees", "total_bytes")
 
-    def __init__(self, devices: list[InventoryDevice], negated_frees: list[int], total_bytes: int) -> None:
+    def __init__(self, key: ClassKey, devices: list[InventoryDevice], negated_frees: list[int]) -> None:
         self.devices = devices
         self.negated_frees = negated_frees
-        self.total_bytes = total_bytes
-        self.extent_size_bytes = devices[0].extent_size_bytes
+        self.total_bytes, self.extent_size_bytes = key
 
     @classmethod
-    def of(cls, devices: list[InventoryDevice]) -> SizeClass:
-        """A class of devices that are in order already; at least one."""
-        return cls(devices, [-d.free_bytes for d in devices], min(d.total_bytes for d in devices))
+    def of(cls, key: ClassKey, devices: list[InventoryDevice]) -> SizeClass:
+        """A class of devices that are in order already."""
+        return cls(key, devices, [-device.free_bytes for device in devices])
 
 
 Classes = dict[ClassKey, SizeClass]
@@ -122,7 +121,7 @@ class PlacementIndex:
         new = object.__new__(PlacementIndex)
         new.cluster_id, new.revision, new.nodes, new._exact = self.cluster_id, revision, self.nodes, self._exact
         new.devices = {**self.devices, **changed}
-        new.largest_total_bytes = max(self.largest_total_bytes, *(d.total_bytes for d in changed.values()), 0)
+        new.largest_total_bytes = self._largest_after(changed, new.devices)
         new.known_sets = self.known_sets if known_node_sets is None else _sets_by_node(known_node_sets)
         only_space = all(_same_but_space(self.devices.get(device.id), device) for device in changed.values())
         new._views = {
@@ -131,10 +130,19 @@ class PlacementIndex:
         }
         return new
 
+    def _largest_after(self, changed: Mapping[str, InventoryDevice], devices: Mapping[str, InventoryDevice]) -> int:
+        """The largest total among `devices`; looks at all of them only if the largest one itself was changed."""
+        touched = (self.devices[device_id].total_bytes for device_id in changed if device_id in self.devices)
+        if self.largest_total_bytes in touched:
+            return max(device.total_bytes for device in devices.values())
+        return max(self.largest_total_bytes, *(device.total_bytes for device in changed.values()), 0)
+
     def _class_key(self, device: InventoryDevice) -> ClassKey:
+        """Total size of the class, the smallest in it, and extent size."""
         if self._exact:
             return device.total_bytes, device.extent_size_bytes
-        return int(log2(max(device.total_bytes, 1)) * _CLASSES_PER_DOUBLING), device.extent_size_bytes
+        step = floor(log2(max(device.total_bytes, 1)) * _CLASSES_PER_DOUBLING)
+        return floor(2 ** (step / _CLASSES_PER_DOUBLING)), device.extent_size_bytes
 
     def _admits(self, wanted: DeviceFilter, device: InventoryDevice) -> bool:
         node = self.nodes[device.node_id]
@@ -182,7 +190,7 @@ def _same_but_space(old: InventoryDevice | None, new: InventoryDevice) -> bool:
 
 
 def _classes(lists: Mapping[ClassKey, list[InventoryDevice]]) -> Classes:
-    return {key: SizeClass.of(devices) for key, devices in lists.items()}
+    return {key: SizeClass.of(key, devices) for key, devices in lists.items()}
 
 
 def _replace(
@@ -192,7 +200,6 @@ def _replace(
     classes = dict(table.get(group, {}))
     old = classes.get(key)
     devices, frees = (list(old.devices), list(old.negated_frees)) if old else ([], [])
-    total_bytes = old.total_bytes if old else 0
     if gone is not None:
         at = bisect_left(devices, _emptiest_first(gone), key=_emptiest_first)
         del devices[at], frees[at]
@@ -200,9 +207,8 @@ def _replace(
         at = bisect_left(devices, _emptiest_first(come), key=_emptiest_first)
         devices.insert(at, come)
         frees.insert(at, -come.free_bytes)
-        total_bytes = min(total_bytes or come.total_bytes, come.total_bytes)
     if devices:
-        classes[key] = SizeClass(devices, frees, total_bytes)
+        classes[key] = SizeClass(key, devices, frees)
     else:
         del classes[key]
     if classes:

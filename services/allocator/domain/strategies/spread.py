@@ -35,7 +35,7 @@ class SpreadWeights:
     """
 
     full_at: float = 0.8
-    reuse_slack: float = 0.05
+    reuse_slack: float = 0.02
     arbiter: float = 0.1
     reuse_checks: int = 64
 
