@@ -114,18 +114,24 @@ def main(
         raise click.UsageError(
             "JWT keys are missing: give --admin-key-file and --user-key-file, or ask for --disable-auth by name"
         )
+    provisioning = ProvisioningSettings(strategy=strategy)
     settings = GatewaySettings(
         addresses=Addresses(topology, allocator, agents, agent_port, operator.tls),
         rest=RestSettings(host.strip("[]"), int(port), rest_cert, rest_key),
         operator=operator,
-        heketi=HeketiSettings(admin_key=admin_key, user_key=user_key, auth_enabled=not disable_auth),
+        heketi=HeketiSettings(
+            admin_key=admin_key,
+            user_key=user_key,
+            auth_enabled=not disable_auth,
+            min_brick_size_bytes=provisioning.brick_min_size_bytes,
+        ),
         engine=EngineSettings(
             owner=owner or f"{Role.GATEWAY.value}-{socket.gethostname()}-{os.getpid()}",
             lease_s=lease_seconds,
             claim_interval_s=min(5.0, lease_seconds / 2),
             max_in_flight=max_inflight_operations,
         ),
-        provisioning=ProvisioningSettings(strategy=strategy),
+        provisioning=provisioning,
     )
 
     def announce(where: str) -> None:

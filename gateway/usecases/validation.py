@@ -58,10 +58,14 @@ def _check_hosts(field: str, hosts: Sequence[str]) -> None:
         raise _refuse(field, list(hosts), "must name at least one host")
     for host in hosts:
         try:
+            scoped = "%" in host
             ipaddress.ip_address(host)
         except ValueError:
+            scoped = False
             if len(host.replace(".", "")) > 255 or _DNS_NAME.fullmatch(host) is None:
                 raise _refuse(field, host, "is neither an IP address nor a host name") from None
+        if scoped:
+            raise _refuse(field, host, "has a zone index, which only this machine would understand")
 
 
 def check_new_node(node: NewNode) -> None:

@@ -118,7 +118,7 @@ def placed_bricks(placement: model.Placement) -> list[pb.PlacedBrick]:
     ]
 
 
-def refusal_error(cluster_id: str, refusal: Refusal) -> BrickyardError:
+def refusal_error(cluster_id: str, wanted: model.VolumeRequest, refusal: Refusal) -> BrickyardError:
     """A refusal as an error: the sentence, the largest size that would fit, and the verdict of each device."""
     reason = Reason(refusal.kind.value)
     kind: type[BrickyardError] = ResourceExhaustedError
@@ -132,6 +132,9 @@ def refusal_error(cluster_id: str, refusal: Refusal) -> BrickyardError:
         cluster_id=cluster_id,
         largest_size_bytes=refusal.largest_size_bytes,
         needed_bytes=refusal.needed_bytes,
+        brick_size_bytes=refusal.brick_size_bytes,
+        average_file_size_bytes=wanted.average_file_size_bytes,
+        rule=wanted.tag_rule,
         device_count=len(refusal.devices),
         devices=json.dumps(list(_device_rows(refusal)), separators=(",", ":")),
     )

@@ -74,7 +74,7 @@ class AllocatorServicer(AllocatorServiceServicer):
         try:
             placement = plan_volume(index, wanted)
         except PlacementRefused as refused:
-            error = convert.refusal_error(cluster_id, refused.refusal)
+            error = convert.refusal_error(cluster_id, wanted, refused.refusal)
             _log.info("placement.refused", cluster_id=cluster_id, reason=error.reason.value, message=error.message)
             if error.reason in _FATAL:
                 raise error from refused
@@ -95,7 +95,7 @@ class AllocatorServicer(AllocatorServiceServicer):
         try:
             size_bytes = max_volume_size(self._inventory.current(request.cluster_id), wanted)
         except PlacementRefused as refused:
-            raise convert.refusal_error(request.cluster_id, refused.refusal) from refused
+            raise convert.refusal_error(request.cluster_id, wanted, refused.refusal) from refused
         except ValueError as error:
             raise InvalidArgumentError(
                 Reason.INVALID_ARGUMENT, f"strategy: {error}", field="strategy", value=wanted.strategy

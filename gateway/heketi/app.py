@@ -1,0 +1,131 @@
+"""The ASGI application of the REST face: middleware in Heketi's order, routes, errors. Effects: ASGI, clock, log."""
+
+import time
+
+from gateway.heketi import jwt, texts
+from gateway.heketi.context import Context
+from gateway.heketi.http import (
+    Answer,
+    ClientGoneError,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    error_answer,
+    json_answer,
+    moved,
+    send_answer,
+)
+from gateway.heketi.openapi import DOCUMENT
+from gateway.heketi.router import Elsewhere, Found, Router, Unknown, clean_path
+from gateway.heketi.routes import TABLE
+from gateway.heketi.settings import HeketiSettings
+from gateway.usecases import UseCases
+from services.common.context import enter_request
+from services.common.errors import BrickyardError
+from services.common.logs import get_logger
+
+_log = get_logger()
+# What may be read without a token: exactly these paths, and only with GET.
+_OPEN = {
+    "/hello": Answer(200, texts.HELLO, ((b"content-type", b"text/plain; charset=UTF-8"),)),
+    "/openapi.json": json_answer(DOCUMENT),
+}
+_WRONG_METHOD = Answer(405)
+
+
+def build_app(use_cases: UseCases, settings: HeketiSettings) -> "HeketiApp":
+    """The REST face over `use_cases`, for any ASGI server. It starts and stops nothing itself."""
+    return HeketiApp(use_cases, settings)
+
+
+class HeketiApp:
+    """See `build_app`."""
+
+    def __init__(self, use_cases: UseCases, settings: HeketiSettings) -> None:
+        self._context = Context(use_cases, settings)
+        self._router = Router(TABLE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one ASGI scope."""
+        if scope["type"] == "lifespan":
+            await _serve_lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._serve_http(scope, receive, send)
+        else:
+            raise ValueError(f"{scope['type']} is not served here")
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        request = Request(scope, receive, self._context.settings.max_body_bytes)
+        request_id = enter_request(request.header(b"x-request-id"))
+        try:
+            answer = await self._answer(request, scope.get("query_string", b""))
+        except ClientGoneError:
+            _log.info("request.abandoned", method=request.method, path=request.path)
+            return
+        except Exception:  # noqa: BLE001 - the last line of defence; a client must get an answer
+            _log.exception("request.crashed", method=request.method, path=request.path)
+            answer = error_answer(texts.crashed(request_id))
+        # Reads come by the thousand from pollers; what changes something or fails is worth a line.
+        note = _log.debug if request.method == "GET" and answer.status < 500 else _log.info
+        note(
+            "request.answered",
+            method=request.method,
+            path=request.path,
+            status=answer.status,
+            duration_s=round(time.perf_counter() - began, 6),
+        )
+        await send_answer(send, answer, request_id)
+
+    async def _answer(self, request: Request, query: bytes) -> Answer:
+        """Clean paths first, then what is open to all, then the token and its role, then the routes."""
+        path = clean_path(request.path)
+        if path != request.path:
+            return moved(path, query, with_body=False)
+        if request.method == "GET" and path in _OPEN:
+            return _OPEN[path]
+        try:
+            self._check_token(request)
+            return await self._dispatch(request, query)
+        except texts.Refused as refused:
+            return error_answer(refused)
+
+    def _check_token(self, request: Request) -> None:
+        settings = self._context.settings
+        if not settings.auth_enabled:
+            return
+        role = jwt.authenticate(
+            request.header(b"authorization"),
+            method=request.method,
+            path=request.path,
+            settings=settings,
+            now_s=int(time.time()),
+        )
+        jwt.check_role(role, request.path)
+
+    async def _dispatch(self, request: Request, query: bytes) -> Answer:
+        found = self._router.find(request.method, request.path)
+        if isinstance(found, Unknown):
+            raise texts.unknown_path()
+        if isinstance(found, Elsewhere):
+            return moved(found.path, query, with_body=request.method == "GET")
+        if not isinstance(found, Found):
+            return _WRONG_METHOD
+        request.target_id = found.target_id
+        try:
+            return await found.route.handler(request, self._context)
+        except BrickyardError as error:
+            refused = texts.refused_by(error, found.route.action, found.target_id)
+            if refused.status >= 500:
+                _log.warning("request.refused", reason=error.reason.value, message=error.message)
+            raise refused from error
+
+
+async def _serve_lifespan(receive: Receive, send: Send) -> None:
+    """Nothing is to be started here; whoever builds the app owns the use cases."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,144 @@
+"""From the topology's messages to Heketi's JSON: order of keys, omitted fields, KiB and GiB. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from brickyard.topology.v1 import cluster_pb2, device_pb2, node_pb2, volume_pb2
+from gateway.heketi.go_json import float32_number, write
+from services.common.units import GIB, KIB
+
+_NODE_STATES = {
+    node_pb2.NODE_STATE_ONLINE: "online",
+    node_pb2.NODE_STATE_OFFLINE: "offline",
+    node_pb2.NODE_STATE_FAILED: "failed",
+}
+_DEVICE_STATES = {
+    device_pb2.DEVICE_STATE_ONLINE: "online",
+    device_pb2.DEVICE_STATE_OFFLINE: "offline",
+    device_pb2.DEVICE_STATE_FAILED: "failed",
+}
+_DURABILITIES = {
+    volume_pb2.DURABILITY_TYPE_NONE: "none",
+    volume_pb2.DURABILITY_TYPE_REPLICATE: "replicate",
+    volume_pb2.DURABILITY_TYPE_DISPERSE: "disperse",
+}
+
+
+def _unless_empty(**fields: Any) -> dict[str, Any]:
+    """What Go's omitempty leaves."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(tags.items()))
+
+
+def tags(values: Mapping[str, str]) -> bytes:
+    """All tags of an object."""
+    return write(_tags(values))
+
+
+def cluster_list(clusters: Iterable[cluster_pb2.Cluster]) -> bytes:
+    """Ids of clusters, ascending."""
+    return write({"clusters": sorted(cluster.id for cluster in clusters)})
+
+
+def cluster(message: cluster_pb2.Cluster) -> bytes:
+    """One cluster."""
+    return write(
+        {
+            "id": message.id,
+            "nodes": sorted(message.node_ids),
+            "volumes": sorted(message.volume_ids),
+            "block": message.block_enabled,
+            "file": message.file_enabled,
+            "blockvolumes": sorted(message.block_volume_ids),
+        }
+    )
+
+
+def _bricks(bricks: Iterable[volume_pb2.Brick]) -> list[dict[str, Any]]:
+    """Bricks ascending by id, whatever gluster's order is."""
+    return [
+        {
+            "id": brick.id,
+            "path": brick.path,
+            "device": brick.device_id,
+            "node": brick.node_id,
+            "volume": brick.volume_id,
+            "size": brick.size_bytes // KIB,
+        }
+        for brick in sorted(bricks, key=lambda each: each.id)
+    ]
+
+
+def _device(message: device_pb2.Device) -> dict[str, Any]:
+    total_kib = message.total_bytes // KIB
+    # What running operations have reserved is not free; clients know only free and used.
+    free_kib = (message.total_bytes - message.used_bytes - message.reserved_bytes) // KIB
+    return {
+        "name": message.path,
+        **_unless_empty(tags=_tags(message.tags)),
+        "storage": {"total": total_kib, "free": free_kib, "used": total_kib - free_kib},
+        "id": message.id,
+        **_unless_empty(paths=list(message.known_paths), pv_uuid=message.pv_uuid),
+        "state": _DEVICE_STATES[message.state],
+        "bricks": _bricks(message.bricks),
+    }
+
+
+def device(message: device_pb2.Device) -> bytes:
+    """One device with its bricks."""
+    return write(_device(message))
+
+
+def node(message: node_pb2.Node, devices: Iterable[device_pb2.Device]) -> bytes:
+    """One node with its devices and their bricks."""
+    return write(
+        {
+            "zone": message.zone,
+            "hostnames": {"manage": list(message.manage_hostnames), "storage": list(message.storage_hostnames)},
+            "cluster": message.cluster_id,
+            **_unless_empty(tags=_tags(message.tags)),
+            "id": message.id,
+            "state": _NODE_STATES[message.state],
+            "devices": [_device(each) for each in sorted(devices, key=lambda each: each.id)],
+        }
+    )
+
+
+def volume_list(volumes: Iterable[volume_pb2.Volume]) -> bytes:
+    """Ids of volumes, ascending."""
+    return write({"volumes": sorted(volume.id for volume in volumes)})
+
+
+def volume(message: volume_pb2.Volume, mount_hosts: Sequence[str]) -> bytes:
+    """One volume, how to mount it, and its bricks. `mount_hosts` has at least one host."""
+    durability = message.durability
+    return write(
+        {
+            "size": message.size_bytes // GIB,
+            "name": message.name,
+            "durability": {
+                "type": _DURABILITIES[durability.type],
+                "replicate": _unless_empty(replica=durability.replica_count),
+                "disperse": _unless_empty(data=durability.data_count, redundancy=durability.redundancy_count),
+            },
+            **_unless_empty(gid=message.gid, glustervolumeoptions=list(message.options), block=message.block),
+            "snapshot": {"enable": message.snapshot_enabled, "factor": float32_number(message.snapshot_factor)},
+            "id": message.id,
+            "cluster": message.cluster_id,
+            "mount": {"glusterfs": _mount(message.name, mount_hosts)},
+            "blockinfo": {},
+            "bricks": _bricks(message.bricks),
+        }
+    )
+
+
+def _mount(name: str, hosts: Sequence[str]) -> dict[str, Any]:
+    return {
+        "hosts": list(hosts),
+        "device": f"{hosts[0]}:{name}",
+        # With one host the option stays, and is empty.
+        "options": {"backup-volfile-servers": ",".join(hosts[1:])},
+    }

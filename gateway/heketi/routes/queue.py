@@ -1,0 +1,30 @@
+"""The queue: how a client learns what became of a change. An entry is an operation, its id the operation's."""
+
+from brickyard.topology.v1 import operation_pb2
+from gateway.heketi import texts
+from gateway.heketi.context import Context
+from gateway.heketi.http import Answer, Request, see_other
+from gateway.heketi.router import Route
+from gateway.heketi.routes.ids import known_form
+
+# Where clients find what an operation made; after all others there is nothing to look at.
+_RESULTS = {
+    operation_pb2.OPERATION_KIND_CREATE_VOLUME: "/volumes/",
+    operation_pb2.OPERATION_KIND_ADD_NODE: "/nodes/",
+}
+_PENDING = Answer(200, headers=((b"x-pending", b"true"),))
+
+
+async def poll(request: Request, context: Context) -> Answer:
+    """GET /queue/{id}; answers at once, and the same again for as long as the operation is kept."""
+    operation = await context.use_cases.get_operation(known_form(request))
+    if operation.state == operation_pb2.OPERATION_STATE_SUCCEEDED:
+        result = _RESULTS.get(operation.kind)
+        return Answer(204) if result is None else see_other(result + operation.target_id)
+    if operation.state == operation_pb2.OPERATION_STATE_FAILED or operation.stalled:
+        # A stalled operation has failed for good; it only waits for a node to clean up, which may take days.
+        raise texts.Refused(500, texts.failure_text(operation))
+    return _PENDING
+
+
+ROUTES = (Route("GET", "/queue/{id}", poll),)

@@ -1,0 +1,172 @@
+"""Which values Heketi refuses, in which order, and with which texts. Pure.
+
+Errors of several fields are sorted by field name, joined by "; " and end with "."; those of a nested object stand in
+parentheses.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+
+from gateway.heketi import texts
+from gateway.heketi.schemas import DeviceBody, NodeBody, StateBody, TagsBody, VolumeBody
+from services.common.units import GIB, KIB
+
+STATES = ("online", "offline", "failed")
+TAG_CHANGES = ("set", "update", "delete")
+DURABILITY_TYPES = ("", "none", "replicate", "disperse")
+_HEAL_CHECKS = ("", "enable", "disable")
+_DISPERSE_COUNTS = {(2, 1), (4, 2), (8, 3), (8, 4)}
+_MAX_REPLICA = 3
+_MAX_SNAPSHOT_FACTOR = 100
+_MAX_TAGS = 32
+_MAX_TAG_NAME = 32
+_MAX_TAG_VALUE = 64
+# The first refused group id; the text that goes with it says 2**32 (Heketi's).
+_GID_LIMIT = 2**31 - 1
+# Ours: what the contract between the services can carry. Heketi answers "No space" or crashes beyond.
+_INT32_MAX = 2**31 - 1
+_MAX_SIZE_GIB = 2**30
+
+_DEVICE_NAME = re.compile(r"/[a-zA-Z0-9_.:/-]+")
+_VOLUME_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_TAG_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
+_UUID = re.compile(r"[0-9a-fA-F]{32}")
+_DNS_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}(\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*[._]?")
+_MAX_DNS_NAME = 255
+
+
+def _joined(errors: Mapping[str, str | None]) -> str:
+    return "; ".join(f"{name}: {error}" for name, error in sorted(errors.items()) if error is not None) + "."
+
+
+def _check(errors: Mapping[str, str | None]) -> None:
+    if any(errors.values()):
+        raise texts.invalid(_joined(errors))
+
+
+def _count(value: int, maximum: int) -> str | None:
+    """A required number from 1."""
+    if value == 0:
+        return texts.BLANK
+    if value < 1:
+        return texts.NOT_POSITIVE
+    return f"must be no greater than {maximum}" if value > maximum else None
+
+
+def _uuid(value: str) -> str | None:
+    """A required id; upper-case digits pass here and are found nowhere later."""
+    if not value:
+        return texts.BLANK
+    return None if _UUID.fullmatch(value) else f"{value} is not a valid UUID"
+
+
+def _is_host(host: str) -> bool:
+    """Whether this is an IP address without zone or a DNS name in Heketi's wide sense."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return len(host.replace(".", "")) <= _MAX_DNS_NAME and _DNS_NAME.fullmatch(host) is not None
+    return "%" not in host
+
+
+def _hosts(hosts: tuple[str, ...], kind: str) -> str | None:
+    if not hosts:
+        return texts.BLANK
+    if all(map(_is_host, hosts)):
+        return None
+    return f"[{' '.join(hosts)}] is not a valid {kind} hostname"
+
+
+def _tags(tags: Mapping[str, str]) -> str | None:
+    if len(tags) > _MAX_TAGS:
+        return f"too many tags specified ({len(tags)}), up to {_MAX_TAGS} supported"
+    for name, value in sorted(tags.items()):
+        if not name:
+            return "tag names may not be empty"
+        if len(name) > _MAX_TAG_NAME:
+            return f"tag name {name}: the length must be between 1 and {_MAX_TAG_NAME}"
+        if len(value) > _MAX_TAG_VALUE:
+            return f"value of tag {name}: the length must be no more than {_MAX_TAG_VALUE}"
+        if not _TAG_NAME.fullmatch(name):
+            return f"invalid characters in tag name {name}"
+    return None
+
+
+def check_node(node: NodeBody) -> None:
+    """Raises Refused unless the node can be one."""
+    hosts = {"manage": _hosts(node.manage, "manage"), "storage": _hosts(node.storage, "storage")}
+    _check(
+        {
+            "cluster": _uuid(node.cluster),
+            "hostnames": f"({_joined(hosts)})" if any(hosts.values()) else None,
+            "tags": _tags(node.tags),
+            "zone": _count(node.zone, _INT32_MAX),
+        }
+    )
+
+
+def check_device(device: DeviceBody) -> None:
+    """Raises Refused unless the device can be one."""
+    name = None if _DEVICE_NAME.fullmatch(device.name) else texts.BAD_FORMAT
+    _check(
+        {
+            "name": name if device.name else texts.BLANK,
+            "node": _uuid(device.node),
+            "tags": _tags(device.tags),
+        }
+    )
+
+
+def check_state(wanted: StateBody) -> None:
+    """Raises Refused unless state and heal check are known; the heal check is looked at first and alone."""
+    if wanted.healcheck not in _HEAL_CHECKS:
+        raise texts.invalid(f"healcheck: {wanted.healcheck} is not valid heal info check.")
+    if not wanted.state:
+        raise texts.invalid(f"state: {texts.BLANK}.")
+    if wanted.state not in STATES:
+        raise texts.invalid(f"state: {wanted.state} is not valid state.")
+
+
+def check_tags(change: TagsBody) -> None:
+    """Raises Refused unless this is a change of tags; the names of a deletion follow the same rules."""
+    kind = None if change.change_type in TAG_CHANGES else texts.BAD_VALUE
+    _check({"change_type": kind if change.change_type else texts.BLANK, "tags": _tags(change.tags)})
+
+
+def check_volume(volume: VolumeBody) -> None:
+    """Raises Refused unless a volume of this kind can be asked for, in Heketi's order of checks."""
+    named_well = not volume.name or _VOLUME_NAME.fullmatch(volume.name)
+    _check({"name": None if named_well else texts.BAD_FORMAT, "size": _count(volume.size, _MAX_SIZE_GIB)})
+    if volume.gid < 0:
+        raise texts.Refused(400, "Bad group id less than zero")
+    if volume.gid >= _GID_LIMIT:
+        raise texts.Refused(400, "Bad group id equal or greater than 2**32")
+    if volume.durability_type not in DURABILITY_TYPES:
+        raise texts.Refused(400, "Unknown durability type")
+    if volume.snapshot_enable and not 1 <= volume.snapshot_factor <= _MAX_SNAPSHOT_FACTOR:
+        raise texts.Refused(400, "Invalid snapshot factor")
+    _check_counts(volume)
+
+
+def _check_counts(volume: VolumeBody) -> None:
+    """Counts that the durability does not use are kept and shown, so they only have to be counts at all."""
+    replicates = volume.durability_type == "replicate"
+    if not 0 <= volume.replica <= (_MAX_REPLICA if replicates else _INT32_MAX):
+        raise texts.Refused(400, "Invalid replica value")
+    counts = (volume.disperse_data, volume.disperse_redundancy)
+    disperses = volume.durability_type == "disperse"
+    if (disperses and counts not in _DISPERSE_COUNTS) or not all(0 <= count <= _INT32_MAX for count in counts):
+        raise texts.Refused(400, f"Invalid dispersion combination: {counts[0]}+{counts[1]}")
+
+
+def minimum_size_bytes(volume: VolumeBody, min_brick_size_bytes: int) -> int:
+    """The smallest volume of this durability: the smallest brick, for each data brick of a disperse set."""
+    return min_brick_size_bytes * (volume.disperse_data if volume.durability_type == "disperse" else 1)
+
+
+def check_size(volume: VolumeBody, min_brick_size_bytes: int) -> None:
+    """Raises Refused when the volume is below the smallest one of its durability."""
+    minimum = minimum_size_bytes(volume, min_brick_size_bytes)
+    if volume.size * GIB < minimum:
+        raise texts.volume_too_small(volume.size, minimum // KIB)

@@ -1,0 +1,283 @@
+"""Every RPC of the topology against its contract: descriptors, answers, and the errors that its comments name."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc_testing
+import pytest
+from brickyard.topology.v1 import (
+    operation_pb2,
+    operation_service_pb2,
+    topology_service_pb2,
+    volume_pb2,
+)
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from services.common.errors import (
+    AlreadyExistsError,
+    BrickyardError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
+from services.common.ids import new_id
+from services.common.reasons import Reason
+from services.topology.access import POLICY
+from services.topology.bootstrap import Topology
+from tests.unit.topology.builders import (
+    Clock,
+    World,
+    add_device_spec,
+    add_node_spec,
+    create_spec,
+    delete_spec,
+    device_message,
+    device_state_spec,
+    facts_message,
+    node_message,
+    volume_message,
+)
+
+TOPOLOGY = topology_service_pb2.DESCRIPTOR.services_by_name["TopologyService"]
+OPERATIONS = operation_service_pb2.DESCRIPTOR.services_by_name["OperationService"]
+LEASE = Duration(seconds=30)
+ts = topology_service_pb2
+os_ = operation_service_pb2
+
+
+@pytest.fixture
+def topology(tmp_path: Path) -> Iterator[Topology]:
+    with closing(Topology(f"sqlite:///{tmp_path}/topology.db", clock=Clock(), max_watchers=1)) as made:
+        yield made
+
+
+@pytest.fixture
+def world(topology: Topology) -> World:
+    made = World(topology.store, Clock())
+    made.feed = topology.feed
+    return made
+
+
+@pytest.fixture
+def server(topology: Topology) -> Any:
+    servicers = {TOPOLOGY: topology.topology, OPERATIONS: topology.operations}
+    return grpc_testing.server_from_dictionary(servicers, grpc_testing.strict_real_time())
+
+
+@pytest.fixture
+def call(server: Any) -> Callable[..., Any]:
+    """Calls a unary RPC by the name of its request's message; insists on OK."""
+
+    def invoke(request: Message) -> Any:
+        name = type(request).__name__.removesuffix("Request")
+        service = TOPOLOGY if name in TOPOLOGY.methods_by_name else OPERATIONS
+        rpc = server.invoke_unary_unary(service.methods_by_name[name], (), request, 10)
+        response, _, code, details = rpc.termination()
+        assert (code, details) == (grpc.StatusCode.OK, "")
+        assert type(response).__name__ == f"{name}Response"
+        return response
+
+    return invoke
+
+
+def test_every_rpc_has_a_rule_for_access() -> None:
+    methods = {f"/{service.full_name}/{method.name}" for service in (TOPOLOGY, OPERATIONS) for method in service.methods}
+    assert set(POLICY.allowed) == methods
+
+
+def test_clusters(call: Callable[..., Any]) -> None:
+    made = [
+        call(ts.CreateClusterRequest(request_id=f"r{n}", file_enabled=True, block_enabled=n > 0)).cluster
+        for n in range(3)
+    ]
+    assert call(ts.CreateClusterRequest(request_id="r0", file_enabled=True)).cluster == made[0]
+    assert call(ts.GetClusterRequest(cluster_id=made[1].id)).cluster == made[1]
+    ordered = sorted(made, key=lambda cluster: cluster.id)
+    first = call(ts.ListClustersRequest(page_size=2))
+    assert list(first.clusters) == ordered[:2]
+    rest = call(ts.ListClustersRequest(page_size=2, page_token=first.next_page_token))
+    assert (list(rest.clusters), rest.next_page_token) == (ordered[2:], "")
+    flagged = call(ts.SetClusterFlagsRequest(cluster_id=made[0].id, block_enabled=True)).cluster
+    assert (flagged.file_enabled, flagged.block_enabled) == (False, True)
+    call(ts.DeleteClusterRequest(cluster_id=made[0].id))
+    assert len(call(ts.ListClustersRequest()).clusters) == 2
+
+
+def test_members(call: Callable[..., Any], world: World) -> None:
+    cluster = world.cluster()
+    node = world.node(cluster.id)
+    device = world.device(node.id)
+    volume = world.volume(cluster.id, [device])
+    answer = call(ts.GetNodeRequest(node_id=node.id))
+    assert ([node.id], [device.id]) == ([answer.node.id], [each.id for each in answer.devices])
+    assert [each.id for each in call(ts.ListNodesRequest(cluster_id=cluster.id)).nodes] == [node.id]
+    assert dict(
+        call(ts.UpdateNodeTagsRequest(node_id=node.id, change=ts.TAG_CHANGE_SET, tags={"a": "b"})).tags
+    ) == {"a": "b"}
+    free = ts.CheckNewNodeRequest(cluster_id=cluster.id, manage_hostnames=["m"], storage_hostnames=["s"])
+    assert [each.id for each in call(free).nodes] == [node.id]
+    answer = call(ts.GetDeviceRequest(device_id=device.id))
+    assert (answer.device.id, answer.node.id) == (device.id, node.id)
+    assert [brick.id for brick in answer.device.bricks] == [volume.bricks[0].id]
+    tags = call(ts.UpdateDeviceTagsRequest(device_id=device.id, change=ts.TAG_CHANGE_DELETE, tags={"a": ""})).tags
+    assert dict(tags) == {}
+
+
+def test_volumes(call: Callable[..., Any], world: World) -> None:
+    cluster = world.cluster()
+    devices = world.devices(cluster.id, 2)
+    made = sorted((world.volume(cluster.id, devices, replica_count=2).id for _ in range(3)))
+    answer = call(ts.GetVolumeRequest(volume_id=made[0]))
+    assert answer.volume.id == made[0]
+    assert len(answer.mount_hosts) == 2
+    first = call(ts.ListVolumesRequest(cluster_id=cluster.id, page_size=2, with_bricks=True))
+    assert ([each.id for each in first.volumes], len(first.volumes[0].bricks)) == (made[:2], 2)
+    rest = call(ts.ListVolumesRequest(page_size=2, page_token=first.next_page_token))
+    assert ([each.id for each in rest.volumes], list(rest.volumes[0].bricks)) == (made[2:], [])
+
+
+def test_placement(call: Callable[..., Any], world: World) -> None:
+    cluster = world.cluster()
+    device = world.devices(cluster.id, 1)[0]
+    answer = call(ts.GetInventoryRequest(cluster_id=cluster.id))
+    assert (answer.complete, [each.id for each in answer.devices]) == (True, [device.id])
+    candidates = call(ts.ListCandidateClustersRequest(volume_name="x", max_volumes_per_cluster=1)).clusters
+    assert [(each.cluster_id, each.refusal_reason) for each in candidates] == [(cluster.id, "")]
+    consistent = call(ts.CheckConsistencyRequest())
+    # A cluster, a node with two host names, a device, two operations.
+    assert (list(consistent.violations), consistent.checked_count) == ([], 7)
+
+
+def begin_request(spec: operation_pb2.OperationSpec, **fields: Any) -> operation_service_pb2.BeginOperationRequest:
+    contents = {"request_id": new_id(), "owner": "g", "lease_duration": LEASE, "spec": spec}
+    return os_.BeginOperationRequest(**{**contents, **fields})
+
+
+def test_the_life_of_an_operation(call: Callable[..., Any], world: World) -> None:
+    spec = add_node_spec(node_message(world.cluster().id))
+    begun = call(begin_request(spec, request_id="r"))
+    assert not begun.replayed
+    again = call(begin_request(spec, request_id="r"))
+    assert (again.operation, again.replayed) == (begun.operation, True)
+    operation_id = begun.operation.id
+    running = os_.UpdateOperationRequest(
+        operation_id=operation_id, owner="g", state=operation_pb2.OPERATION_STATE_RUNNING
+    )
+    assert call(running).operation.state == operation_pb2.OPERATION_STATE_RUNNING
+    renew = os_.RenewLeasesRequest(owner="g", operation_ids=[operation_id, "0" * 32], lease_duration=LEASE)
+    assert list(call(renew).lost_operation_ids) == ["0" * 32]
+    assert list(call(os_.ClaimOperationsRequest(owner="h", lease_duration=LEASE)).operations) == []
+    committed = call(os_.CommitOperationRequest(operation_id=operation_id, owner="g")).operation
+    assert call(os_.GetOperationRequest(operation_id=operation_id)).operation == committed
+    assert list(call(os_.ListOperationsRequest(page_size=1)).operations) == [committed]
+    assert list(call(os_.ListOperationsRequest(unfinished_only=True)).operations) == []
+
+
+def test_an_operation_that_is_aborted(call: Callable[..., Any], world: World) -> None:
+    begun = call(begin_request(add_node_spec(node_message(world.cluster().id)))).operation
+    error = operation_pb2.OperationError(reason="X", message="y", metadata={"a": "b"})
+    aborted = call(os_.AbortOperationRequest(operation_id=begun.id, owner="g", error=error)).operation
+    assert (aborted.state, aborted.error) == (operation_pb2.OPERATION_STATE_FAILED, error)
+
+
+def watch(server: Any, operation_id: str) -> Any:
+    method = OPERATIONS.methods_by_name["WatchOperation"]
+    return server.invoke_unary_stream(method, (), os_.WatchOperationRequest(operation_id=operation_id), 20)
+
+
+def test_a_watch_ends_with_the_operation(server: Any, world: World) -> None:
+    operation = world.begin(add_node_spec(node_message(world.cluster().id)))
+    rpc = watch(server, operation.id)
+    assert rpc.take_response().operation == operation
+    running = world.update(operation, state=operation_pb2.OPERATION_STATE_RUNNING)
+    assert rpc.take_response().operation == running
+    committed = world.commit(operation)
+    assert rpc.take_response().operation == committed
+    _, code, _ = rpc.termination()
+    assert code is grpc.StatusCode.OK
+    # The place is free again: there is one only.
+    rpc = watch(server, operation.id)
+    assert rpc.take_response().operation == committed
+
+
+NOBODY = "0" * 32
+ERRORS: list[tuple[Message, type[BrickyardError], Reason]] = [
+    (ts.CreateClusterRequest(), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (ts.GetClusterRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (ts.ListClustersRequest(page_token="!"), InvalidArgumentError, Reason.INVALID_PAGE_TOKEN),
+    (ts.ListClustersRequest(page_size=-1), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (ts.SetClusterFlagsRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (ts.DeleteClusterRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (ts.GetNodeRequest(node_id=NOBODY), NotFoundError, Reason.NODE_NOT_FOUND),
+    (ts.ListNodesRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (ts.UpdateNodeTagsRequest(node_id=NOBODY), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (ts.UpdateNodeTagsRequest(node_id=NOBODY, change=1), NotFoundError, Reason.NODE_NOT_FOUND),
+    (
+        ts.CheckNewNodeRequest(cluster_id=NOBODY, manage_hostnames=["m"], storage_hostnames=["s"]),
+        NotFoundError,
+        Reason.CLUSTER_NOT_FOUND,
+    ),
+    (ts.CheckNewNodeRequest(cluster_id=NOBODY), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (ts.GetDeviceRequest(device_id=NOBODY), NotFoundError, Reason.DEVICE_NOT_FOUND),
+    (ts.UpdateDeviceTagsRequest(device_id=NOBODY, change=1), NotFoundError, Reason.DEVICE_NOT_FOUND),
+    (ts.GetVolumeRequest(volume_id=NOBODY), NotFoundError, Reason.VOLUME_NOT_FOUND),
+    (ts.ListVolumesRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (ts.GetInventoryRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (ts.ListCandidateClustersRequest(cluster_ids=[NOBODY]), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (begin_request(operation_pb2.OperationSpec()), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (begin_request(delete_spec(NOBODY), lease_duration=None), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (begin_request(delete_spec(NOBODY)), NotFoundError, Reason.VOLUME_NOT_FOUND),
+    (begin_request(add_node_spec(node_message(NOBODY))), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (begin_request(add_device_spec(device_message(NOBODY))), NotFoundError, Reason.NODE_NOT_FOUND),
+    (begin_request(device_state_spec(NOBODY, 1)), NotFoundError, Reason.DEVICE_NOT_FOUND),
+    (begin_request(device_state_spec(NOBODY, 0)), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (begin_request(create_spec(volume_pb2.Volume())), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (os_.UpdateOperationRequest(operation_id=NOBODY, owner="g"), NotFoundError, Reason.OPERATION_NOT_FOUND),
+    (os_.CommitOperationRequest(operation_id=NOBODY, owner="g"), NotFoundError, Reason.OPERATION_NOT_FOUND),
+    (os_.CommitOperationRequest(owner="g"), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (os_.AbortOperationRequest(operation_id=NOBODY, owner="g"), NotFoundError, Reason.OPERATION_NOT_FOUND),
+    (os_.RenewLeasesRequest(lease_duration=LEASE), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (os_.ClaimOperationsRequest(owner="g"), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (os_.GetOperationRequest(operation_id=NOBODY), NotFoundError, Reason.OPERATION_NOT_FOUND),
+    (os_.ListOperationsRequest(page_token="!"), InvalidArgumentError, Reason.INVALID_PAGE_TOKEN),
+]
+
+
+def refused(topology: Topology, request: Message) -> BrickyardError:
+    name = type(request).__name__.removesuffix("Request")
+    servicer: object = topology.topology if name in TOPOLOGY.methods_by_name else topology.operations
+    with pytest.raises(BrickyardError) as error:
+        getattr(servicer, name)(request, None)
+    return error.value
+
+
+@pytest.mark.parametrize(("request_", "kind", "reason"), ERRORS, ids=lambda value: type(value).__name__)
+def test_errors(topology: Topology, request_: Message, kind: type[BrickyardError], reason: Reason) -> None:
+    error = refused(topology, request_)
+    assert (type(error), error.reason) == (kind, reason)
+    assert error.message
+
+
+def test_errors_that_need_a_state(topology: Topology, world: World) -> None:
+    cluster = world.cluster()
+    node = world.node(cluster.id, manage_hostnames=["m"])
+    adding = world.begin(add_device_spec(device_message(node.id, path="/dev/sdb")))
+    commit = os_.CommitOperationRequest(operation_id=adding.id, owner="other", device_facts=facts_message())
+    same_path = begin_request(add_device_spec(device_message(node.id, path="/dev/sdb")))
+    same_name = ts.CheckNewNodeRequest(cluster_id=cluster.id, manage_hostnames=["m"], storage_hostnames=["s"])
+    volume = begin_request(create_spec(volume_message(cluster.id, [device_message(node.id)])))
+    cases: list[tuple[Message, type[BrickyardError], Reason]] = [
+        (ts.DeleteClusterRequest(cluster_id=cluster.id), FailedPreconditionError, Reason.CLUSTER_NOT_EMPTY),
+        (commit, FailedPreconditionError, Reason.LEASE_LOST),
+        (same_path, AlreadyExistsError, Reason.DEVICE_PATH_IN_USE),
+        (same_name, AlreadyExistsError, Reason.HOSTNAME_IN_USE),
+        (volume, BrickyardError, Reason.PLAN_OUTDATED),
+    ]
+    for request, kind, reason in cases:
+        error = refused(topology, request)
+        assert error.reason is reason
+        assert isinstance(error, kind)
