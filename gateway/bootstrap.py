@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,9 +74,10 @@ class GatewaySettings:
 class _QuietServer(uvicorn.Server):
     """Leaves signals to the gateway, which has more than one server to stop."""
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
         """Captures none."""
-        return contextlib.nullcontext()
+        yield
 
 
 def _rest_socket(settings: RestSettings) -> socket.socket:
@@ -111,7 +112,7 @@ def _operator_server(settings: ServerSettings, servicer: OperatorServicer) -> tu
             ("grpc.so_reuseport", 0),
         ],
     )
-    add_OperatorServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    add_OperatorServiceServicer_to_server(servicer, server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

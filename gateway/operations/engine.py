@@ -20,7 +20,7 @@ from gateway.clients import AgentCaller
 from gateway.operations.work import Kind, Progress, Work
 from services.common.channels import call_aio
 from services.common.context import enter_request
-from services.common.errors import AbortedError, BrickyardError, UnavailableError
+from services.common.errors import BrickyardError, UnavailableError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
 
@@ -293,7 +293,8 @@ class OperationEngine:
                 continue
             try:
                 await self._update(work.operation, state=state, progress=progress)
-            except AbortedError as error:
+            except BrickyardError as error:
+                # A lost lease ends the whole attempt, through the renewal; progress itself is never worth a failure.
                 _log.warning("operation.progress_refused", operation_id=work.operation.id, reason=error.reason.value)
                 return
             stored = progress

@@ -8,15 +8,15 @@ from typing import Any
 import grpc
 import grpc_testing
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
 from brickyard.topology.v1 import (
     operation_pb2,
     operation_service_pb2,
     topology_service_pb2,
     volume_pb2,
 )
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
-
 from services.common.errors import (
     AlreadyExistsError,
     BrickyardError,
@@ -65,7 +65,8 @@ def world(topology: Topology) -> World:
 @pytest.fixture
 def server(topology: Topology) -> Any:
     servicers = {TOPOLOGY: topology.topology, OPERATIONS: topology.operations}
-    return grpc_testing.server_from_dictionary(servicers, grpc_testing.strict_real_time())
+    clock = grpc_testing.strict_real_time()  # type: ignore[no-untyped-call]
+    return grpc_testing.server_from_dictionary(servicers, clock)  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
@@ -85,7 +86,9 @@ def call(server: Any) -> Callable[..., Any]:
 
 
 def test_every_rpc_has_a_rule_for_access() -> None:
-    methods = {f"/{service.full_name}/{method.name}" for service in (TOPOLOGY, OPERATIONS) for method in service.methods}
+    methods = {
+        f"/{service.full_name}/{method.name}" for service in (TOPOLOGY, OPERATIONS) for method in service.methods
+    }
     assert set(POLICY.allowed) == methods
 
 
@@ -115,9 +118,9 @@ def test_members(call: Callable[..., Any], world: World) -> None:
     answer = call(ts.GetNodeRequest(node_id=node.id))
     assert ([node.id], [device.id]) == ([answer.node.id], [each.id for each in answer.devices])
     assert [each.id for each in call(ts.ListNodesRequest(cluster_id=cluster.id)).nodes] == [node.id]
-    assert dict(
-        call(ts.UpdateNodeTagsRequest(node_id=node.id, change=ts.TAG_CHANGE_SET, tags={"a": "b"})).tags
-    ) == {"a": "b"}
+    assert dict(call(ts.UpdateNodeTagsRequest(node_id=node.id, change=ts.TAG_CHANGE_SET, tags={"a": "b"})).tags) == {
+        "a": "b"
+    }
     free = ts.CheckNewNodeRequest(cluster_id=cluster.id, manage_hostnames=["m"], storage_hostnames=["s"])
     assert [each.id for each in call(free).nodes] == [node.id]
     answer = call(ts.GetDeviceRequest(device_id=device.id))
@@ -130,7 +133,7 @@ def test_members(call: Callable[..., Any], world: World) -> None:
 def test_volumes(call: Callable[..., Any], world: World) -> None:
     cluster = world.cluster()
     devices = world.devices(cluster.id, 2)
-    made = sorted((world.volume(cluster.id, devices, replica_count=2).id for _ in range(3)))
+    made = sorted(world.volume(cluster.id, devices, replica_count=2).id for _ in range(3))
     answer = call(ts.GetVolumeRequest(volume_id=made[0]))
     assert answer.volume.id == made[0]
     assert len(answer.mount_hosts) == 2
@@ -215,7 +218,7 @@ ERRORS: list[tuple[Message, type[BrickyardError], Reason]] = [
     (ts.GetNodeRequest(node_id=NOBODY), NotFoundError, Reason.NODE_NOT_FOUND),
     (ts.ListNodesRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
     (ts.UpdateNodeTagsRequest(node_id=NOBODY), InvalidArgumentError, Reason.INVALID_ARGUMENT),
-    (ts.UpdateNodeTagsRequest(node_id=NOBODY, change=1), NotFoundError, Reason.NODE_NOT_FOUND),
+    (ts.UpdateNodeTagsRequest(node_id=NOBODY, change=ts.TAG_CHANGE_SET), NotFoundError, Reason.NODE_NOT_FOUND),
     (
         ts.CheckNewNodeRequest(cluster_id=NOBODY, manage_hostnames=["m"], storage_hostnames=["s"]),
         NotFoundError,
@@ -223,7 +226,7 @@ ERRORS: list[tuple[Message, type[BrickyardError], Reason]] = [
     ),
     (ts.CheckNewNodeRequest(cluster_id=NOBODY), InvalidArgumentError, Reason.INVALID_ARGUMENT),
     (ts.GetDeviceRequest(device_id=NOBODY), NotFoundError, Reason.DEVICE_NOT_FOUND),
-    (ts.UpdateDeviceTagsRequest(device_id=NOBODY, change=1), NotFoundError, Reason.DEVICE_NOT_FOUND),
+    (ts.UpdateDeviceTagsRequest(device_id=NOBODY, change=ts.TAG_CHANGE_SET), NotFoundError, Reason.DEVICE_NOT_FOUND),
     (ts.GetVolumeRequest(volume_id=NOBODY), NotFoundError, Reason.VOLUME_NOT_FOUND),
     (ts.ListVolumesRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
     (ts.GetInventoryRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),

@@ -1,0 +1,49 @@
+"""Which role may call which RPC of the topology; whatever is not listed is refused. Pure."""
+
+from services.common.identity import AccessPolicy, Role, policy_for
+
+TOPOLOGY_SERVICE = "brickyard.topology.v1.TopologyService"
+OPERATION_SERVICE = "brickyard.topology.v1.OperationService"
+_GATEWAY = (Role.GATEWAY,)
+_READERS = (Role.GATEWAY, Role.OPERATOR)
+_PLANNING = (Role.GATEWAY, Role.ALLOCATOR, Role.OPERATOR)
+
+POLICY = AccessPolicy(
+    {
+        **policy_for(
+            TOPOLOGY_SERVICE,
+            {
+                "CreateCluster": _GATEWAY,
+                "GetCluster": _PLANNING,
+                "ListClusters": _PLANNING,
+                "SetClusterFlags": _GATEWAY,
+                "DeleteCluster": _GATEWAY,
+                "GetNode": _READERS,
+                "ListNodes": _PLANNING,
+                "UpdateNodeTags": _GATEWAY,
+                "CheckNewNode": _GATEWAY,
+                "GetDevice": _READERS,
+                "UpdateDeviceTags": _GATEWAY,
+                "GetVolume": _READERS,
+                "ListVolumes": _READERS,
+                "GetInventory": _PLANNING,
+                "ListCandidateClusters": _PLANNING,
+                "CheckConsistency": _READERS,
+            },
+        ),
+        **policy_for(
+            OPERATION_SERVICE,
+            {
+                "BeginOperation": _GATEWAY,
+                "UpdateOperation": _GATEWAY,
+                "CommitOperation": _GATEWAY,
+                "AbortOperation": _GATEWAY,
+                "RenewLeases": _GATEWAY,
+                "ClaimOperations": _GATEWAY,
+                "GetOperation": _READERS,
+                "ListOperations": _READERS,
+                "WatchOperation": _READERS,
+            },
+        ),
+    }
+)

@@ -1,0 +1,105 @@
+"""Between operation rows and messages, and what an operation's request asked for. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from google.protobuf.message import Message
+
+from brickyard.topology.v1 import operation_pb2
+from services.topology.convert import timestamp
+from services.topology.domain.checks import invalid
+from services.topology.domain.model import OperationKind, OperationState
+from services.topology.tables import OperationRow
+
+_KINDS: Mapping[str, operation_pb2.OperationKind.ValueType] = MappingProxyType(
+    {
+        OperationKind.CREATE_VOLUME: operation_pb2.OPERATION_KIND_CREATE_VOLUME,
+        OperationKind.DELETE_VOLUME: operation_pb2.OPERATION_KIND_DELETE_VOLUME,
+        OperationKind.ADD_NODE: operation_pb2.OPERATION_KIND_ADD_NODE,
+        OperationKind.DELETE_NODE: operation_pb2.OPERATION_KIND_DELETE_NODE,
+        OperationKind.ADD_DEVICE: operation_pb2.OPERATION_KIND_ADD_DEVICE,
+        OperationKind.DELETE_DEVICE: operation_pb2.OPERATION_KIND_DELETE_DEVICE,
+        OperationKind.SET_NODE_STATE: operation_pb2.OPERATION_KIND_SET_NODE_STATE,
+        OperationKind.SET_DEVICE_STATE: operation_pb2.OPERATION_KIND_SET_DEVICE_STATE,
+    }
+)
+STATES: Mapping[str, operation_pb2.OperationState.ValueType] = MappingProxyType(
+    {
+        OperationState.PENDING: operation_pb2.OPERATION_STATE_PENDING,
+        OperationState.RUNNING: operation_pb2.OPERATION_STATE_RUNNING,
+        OperationState.UNDOING: operation_pb2.OPERATION_STATE_UNDOING,
+        OperationState.SUCCEEDED: operation_pb2.OPERATION_STATE_SUCCEEDED,
+        OperationState.FAILED: operation_pb2.OPERATION_STATE_FAILED,
+    }
+)
+
+
+def operation_message(row: OperationRow) -> operation_pb2.Operation:
+    """An operation."""
+    return operation_pb2.Operation(
+        id=row.id,
+        spec=operation_pb2.OperationSpec.FromString(row.spec),
+        kind=_KINDS[row.kind],
+        target_id=row.target_id,
+        cluster_id=row.cluster_id,
+        state=STATES[row.state],
+        owner=row.owner,
+        lease_expire_time=timestamp(row.lease_expire_time_us),
+        progress=operation_pb2.OperationProgress(
+            completed_step_count=row.completed_step_count,
+            total_step_count=row.total_step_count,
+            step=row.step,
+            node_hostname=row.node_hostname,
+        ),
+        error=operation_pb2.OperationError.FromString(row.error) if row.error is not None else None,
+        create_time=timestamp(row.create_time_us),
+        update_time=timestamp(row.update_time_us),
+        end_time=timestamp(row.end_time_us) if row.end_time_us is not None else None,
+        request_id=row.request_id,
+        attempt_count=row.attempt_count,
+        revision=row.revision,
+        stalled=row.stalled,
+    )
+
+
+def spec_kind(spec: operation_pb2.OperationSpec) -> OperationKind:
+    """The kind of a spec. Raises InvalidArgumentError when it has none."""
+    kind = spec.WhichOneof("kind")
+    if kind is None:
+        raise invalid("spec.kind", "", "is missing")
+    return OperationKind(kind)
+
+
+def _clear(message: Message, *fields: str) -> None:
+    for field in fields:
+        message.ClearField(field)
+
+
+def request_digest(spec: operation_pb2.OperationSpec) -> str:
+    """A digest of what the user asked for, without what the gateway chose.
+
+    A repeated request is planned again: ids, bricks and even the cluster may differ, and it is still the same request.
+    """
+    asked = operation_pb2.OperationSpec()
+    asked.CopyFrom(spec)
+    match asked.WhichOneof("kind"):
+        case "create_volume":
+            volume = asked.create_volume.volume
+            # A volume without a name is named after its id.
+            if volume.name == f"vol_{volume.id}":
+                _clear(volume, "name")
+            _clear(volume, "id", "cluster_id", "bricks", "state", "create_time", "operation_id")
+            _clear(asked.create_volume, "max_volumes_per_cluster")
+        case "delete_volume":
+            _clear(asked.delete_volume, "volume")
+        case "add_node":
+            _clear(asked.add_node, "probing_node_id")
+            _clear(asked.add_node.node, "id", "state", "device_ids", "create_time")
+        case "delete_node":
+            _clear(asked.delete_node, "node")
+        case "add_device":
+            _clear(asked.add_device.device, "id", "state", "create_time")
+        case "delete_device":
+            _clear(asked.delete_device, "device")
+    return hashlib.sha256(asked.SerializeToString(deterministic=True)).hexdigest()

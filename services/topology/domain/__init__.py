@@ -1,0 +1,1 @@
+"""The rules of the topology, pure: no I/O, no framework, sizes in bytes."""

@@ -1,0 +1,293 @@
+"""Whether the books agree with themselves: every invariant, each violation named. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from services.topology.domain.model import (
+    BrickState,
+    Durability,
+    DurabilityType,
+    OperationState,
+    Presence,
+    VolumeState,
+)
+
+_ENDED = frozenset({OperationState.SUCCEEDED, OperationState.FAILED})
+
+
+class ClusterFacts(NamedTuple):
+    """A cluster as it is stored."""
+
+    id: str
+    revision: int
+    volume_count: int
+
+
+class NodeFacts(NamedTuple):
+    """A node as it is stored."""
+
+    id: str
+    cluster_id: str
+    presence: str
+    operation_id: str | None
+    revision: int
+    manage_hostnames: Sequence[str]
+    storage_hostnames: Sequence[str]
+
+
+class HostnameFacts(NamedTuple):
+    """A registered host name."""
+
+    kind: str
+    name: str
+    node_id: str
+
+
+class DeviceFacts(NamedTuple):
+    """A device as it is stored."""
+
+    id: str
+    node_id: str
+    cluster_id: str
+    presence: str
+    operation_id: str | None
+    revision: int
+    total_bytes: int
+    used_bytes: int
+    reserved_bytes: int
+    unattributed_bytes: int
+
+
+class VolumeFacts(NamedTuple):
+    """A volume as it is stored."""
+
+    id: str
+    cluster_id: str
+    name: str
+    state: str
+    operation_id: str | None
+    durability_type: str
+    replica_count: int
+    data_count: int
+    redundancy_count: int
+
+
+class BrickFacts(NamedTuple):
+    """A brick as it is stored."""
+
+    id: str
+    volume_id: str
+    device_id: str
+    node_id: str
+    state: str
+    operation_id: str | None
+    thin_pool_size_bytes: int
+    pool_metadata_size_bytes: int
+    set_index: int
+    position: int
+
+
+class HolderFacts(NamedTuple):
+    """An operation as it is stored."""
+
+    id: str
+    kind: str
+    target_id: str
+    cluster_id: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Everything that is stored, at one moment."""
+
+    clusters: Sequence[ClusterFacts]
+    nodes: Sequence[NodeFacts]
+    hostnames: Sequence[HostnameFacts]
+    devices: Sequence[DeviceFacts]
+    volumes: Sequence[VolumeFacts]
+    bricks: Sequence[BrickFacts]
+    operations: Sequence[HolderFacts]
+
+    @property
+    def count(self) -> int:
+        """Objects in all."""
+        parts = (self.clusters, self.nodes, self.hostnames, self.devices, self.volumes, self.bricks, self.operations)
+        return sum(len(part) for part in parts)
+
+
+def violations(books: Books) -> list[str]:
+    """Every violated invariant, as a sentence with the ids; empty when all hold."""
+    checks = (_clusters, _nodes, _hostnames, _devices, _device_books, _volumes, _volume_bricks, _bricks, _operations)
+    return [found for check in checks for found in check(books)]
+
+
+def _duplicates(values: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return sorted(value for value, count in Counter(values).items() if count > 1)
+
+
+def _clusters(books: Books) -> Iterator[str]:
+    counted = Counter(volume.cluster_id for volume in books.volumes)
+    newest: dict[str, int] = defaultdict(int)
+    for cluster_id, revision in (
+        *((node.cluster_id, node.revision) for node in books.nodes),
+        *((device.cluster_id, device.revision) for device in books.devices),
+    ):
+        newest[cluster_id] = max(newest[cluster_id], revision)
+    for cluster in books.clusters:
+        if cluster.volume_count != counted[cluster.id]:
+            yield f"cluster {cluster.id} counts {cluster.volume_count} volumes, it has {counted[cluster.id]}"
+        if newest[cluster.id] > cluster.revision:
+            yield f"cluster {cluster.id} has revision {cluster.revision}, a member has {newest[cluster.id]}"
+
+
+def _nodes(books: Books) -> Iterator[str]:
+    clusters = {cluster.id for cluster in books.clusters}
+    for node in books.nodes:
+        if node.cluster_id not in clusters:
+            yield f"node {node.id} is of the unknown cluster {node.cluster_id}"
+        if not node.manage_hostnames or not node.storage_hostnames:
+            yield f"node {node.id} has no host name of a kind"
+
+
+def _hostnames(books: Books) -> Iterator[str]:
+    wanted = {
+        HostnameFacts(kind, name, node.id)
+        for node in books.nodes
+        for kind, names in (("manage", node.manage_hostnames), ("storage", node.storage_hostnames))
+        for name in names
+    }
+    registered = set(books.hostnames)
+    for entry in sorted(wanted - registered):
+        yield f"node {entry.node_id} has the {entry.kind} host name {entry.name}, which is not registered for it"
+    for entry in sorted(registered - wanted):
+        yield f"{entry.kind} host name {entry.name} is registered for node {entry.node_id}, which has no such name"
+    for kind, name in _duplicates((entry.kind, entry.name) for entry in wanted):
+        yield f"{kind} host name {name} belongs to more than one node"
+
+
+def _devices(books: Books) -> Iterator[str]:
+    nodes = {node.id: node for node in books.nodes}
+    for device in books.devices:
+        node = nodes.get(device.node_id)
+        if node is None:
+            yield f"device {device.id} is of the unknown node {device.node_id}"
+        elif node.cluster_id != device.cluster_id:
+            yield f"device {device.id} is of cluster {device.cluster_id}, its node {node.id} of {node.cluster_id}"
+
+
+def _device_books(books: Books) -> Iterator[str]:
+    used: Counter[str] = Counter()
+    reserved: Counter[str] = Counter()
+    for brick in books.bricks:
+        part = reserved if brick.state == BrickState.CREATING else used
+        part[brick.device_id] += brick.thin_pool_size_bytes + brick.pool_metadata_size_bytes
+    for device in books.devices:
+        expected = used[device.id] + device.unattributed_bytes
+        if device.used_bytes != expected:
+            yield (
+                f"device {device.id} has {device.used_bytes} bytes used; its bricks take {used[device.id]}, "
+                f"and {device.unattributed_bytes} are of no brick"
+            )
+        if device.reserved_bytes != reserved[device.id]:
+            yield (
+                f"device {device.id} has {device.reserved_bytes} bytes reserved; "
+                f"bricks of running operations need {reserved[device.id]}"
+            )
+        parts = (device.total_bytes, device.used_bytes, device.reserved_bytes, device.unattributed_bytes)
+        if min(parts) < 0:
+            yield f"device {device.id} has a negative size"
+        if device.used_bytes + device.reserved_bytes > device.total_bytes:
+            yield (
+                f"device {device.id} has {device.total_bytes} bytes; "
+                f"{device.used_bytes} used and {device.reserved_bytes} reserved are more"
+            )
+
+
+def _volumes(books: Books) -> Iterator[str]:
+    clusters = {cluster.id for cluster in books.clusters}
+    for volume in books.volumes:
+        if volume.cluster_id not in clusters:
+            yield f"volume {volume.id} is of the unknown cluster {volume.cluster_id}"
+    for cluster_id, name in _duplicates((volume.cluster_id, volume.name) for volume in books.volumes):
+        yield f"cluster {cluster_id} has more than one volume with the name {name}"
+
+
+def _volume_bricks(books: Books) -> Iterator[str]:
+    bricks: dict[str, list[BrickFacts]] = defaultdict(list)
+    for brick in books.bricks:
+        bricks[brick.volume_id].append(brick)
+    for volume in books.volumes:
+        mine = sorted(bricks[volume.id], key=lambda brick: (brick.set_index, brick.position))
+        durability = Durability(
+            type=DurabilityType(volume.durability_type),
+            replica_count=volume.replica_count,
+            data_count=volume.data_count,
+            redundancy_count=volume.redundancy_count,
+        )
+        size = max(1, durability.set_size)
+        if not mine:
+            yield f"volume {volume.id} has no bricks"
+        elif [(brick.set_index, brick.position) for brick in mine] != [divmod(i, size) for i in range(len(mine))] or (
+            len(mine) % size
+        ):
+            yield f"volume {volume.id} has {len(mine)} bricks that do not make whole sets of {size}"
+        for set_index, node_id in _duplicates((str(brick.set_index), brick.node_id) for brick in mine):
+            yield f"volume {volume.id} has more than one brick of set {set_index} on node {node_id}"
+        for brick in mine:
+            if volume.state == VolumeState.ACTIVE and brick.state == BrickState.ACTIVE:
+                continue
+            if (brick.state, brick.operation_id) != (volume.state, volume.operation_id):
+                yield (
+                    f"brick {brick.id} is {brick.state} for operation {brick.operation_id}, "
+                    f"its volume {volume.id} is {volume.state} for {volume.operation_id}"
+                )
+
+
+def _bricks(books: Books) -> Iterator[str]:
+    volumes = {volume.id: volume for volume in books.volumes}
+    devices = {device.id: device for device in books.devices}
+    for brick in books.bricks:
+        volume, device = volumes.get(brick.volume_id), devices.get(brick.device_id)
+        if volume is None:
+            yield f"brick {brick.id} is of the unknown volume {brick.volume_id}"
+        if device is None:
+            yield f"brick {brick.id} is on the unknown device {brick.device_id}"
+            continue
+        if device.node_id != brick.node_id:
+            yield f"brick {brick.id} is on node {brick.node_id}, its device {device.id} on {device.node_id}"
+        if volume is not None and volume.cluster_id != device.cluster_id:
+            yield f"brick {brick.id} is on a device of cluster {device.cluster_id}, its volume of {volume.cluster_id}"
+
+
+def _held(books: Books) -> Iterator[tuple[str, str, bool, str | None]]:
+    """Kind and id of everything that an operation may hold, whether it is being changed, and by which operation."""
+    for node in books.nodes:
+        yield "node", node.id, node.presence != Presence.PRESENT, node.operation_id
+    for device in books.devices:
+        yield "device", device.id, device.presence != Presence.PRESENT, device.operation_id
+    for volume in books.volumes:
+        yield "volume", volume.id, volume.state != VolumeState.ACTIVE, volume.operation_id
+
+
+def _operations(books: Books) -> Iterator[str]:
+    running = {operation.id: operation for operation in books.operations if operation.state not in _ENDED}
+    idle = set(running)
+    for kind, object_id, changing, operation_id in _held(books):
+        if operation_id is None:
+            if changing:
+                yield f"{kind} {object_id} is being changed, and no operation does it"
+        elif operation_id not in running or running[operation_id].target_id != object_id:
+            yield f"{kind} {object_id} is held by operation {operation_id}, which does not run for it"
+        else:
+            idle.discard(operation_id)
+    for brick in books.bricks:
+        if (brick.operation_id is None) != (brick.state == BrickState.ACTIVE):
+            yield f"brick {brick.id} is {brick.state} for operation {brick.operation_id}"
+        elif brick.operation_id is not None and brick.operation_id not in running:
+            yield f"brick {brick.id} is held by operation {brick.operation_id}, which does not run"
+    for operation_id in sorted(idle):
+        operation = running[operation_id]
+        yield f"operation {operation_id} ({operation.kind}) runs and does not hold its target {operation.target_id}"

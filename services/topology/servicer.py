@@ -1,0 +1,183 @@
+"""The gRPC face of the topology's objects: translates requests and answers, decides nothing."""
+
+import grpc
+
+from brickyard.topology.v1 import topology_service_pb2, topology_service_pb2_grpc
+from services.common.pagination import decode_page_token, encode_page_token, page_size
+from services.topology.convert import tag_change
+from services.topology.store import Store
+from services.topology.usecases import clusters, consistency, devices, inventory, nodes, volumes
+
+_PAGE = {"default": 1000, "maximum": 10_000}
+
+
+def _next_token(ids: list[str], count: int) -> str:
+    return encode_page_token(ids[-1]) if len(ids) == count else ""
+
+
+class TopologyServicer(topology_service_pb2_grpc.TopologyServiceServicer):
+    """TopologyService on a store. Domain errors go to the interceptor."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def CreateCluster(
+        self, request: topology_service_pb2.CreateClusterRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.CreateClusterResponse:
+        """Makes an empty cluster."""
+        del context
+        made = clusters.create(
+            self._store,
+            request_id=request.request_id,
+            file_enabled=request.file_enabled,
+            block_enabled=request.block_enabled,
+        )
+        return topology_service_pb2.CreateClusterResponse(cluster=made)
+
+    def GetCluster(
+        self, request: topology_service_pb2.GetClusterRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.GetClusterResponse:
+        """One cluster with its members."""
+        del context
+        return topology_service_pb2.GetClusterResponse(cluster=clusters.get(self._store, request.cluster_id))
+
+    def ListClusters(
+        self, request: topology_service_pb2.ListClustersRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.ListClustersResponse:
+        """A page of clusters."""
+        del context
+        count = page_size(request.page_size, **_PAGE)
+        page = clusters.list_page(self._store, after=decode_page_token(request.page_token), count=count)
+        token = _next_token([each.id for each in page], count)
+        return topology_service_pb2.ListClustersResponse(clusters=page, next_page_token=token)
+
+    def SetClusterFlags(
+        self, request: topology_service_pb2.SetClusterFlagsRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.SetClusterFlagsResponse:
+        """Sets which volumes a cluster takes."""
+        del context
+        changed = clusters.set_flags(
+            self._store,
+            request.cluster_id,
+            file_enabled=request.file_enabled,
+            block_enabled=request.block_enabled,
+        )
+        return topology_service_pb2.SetClusterFlagsResponse(cluster=changed)
+
+    def DeleteCluster(
+        self, request: topology_service_pb2.DeleteClusterRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.DeleteClusterResponse:
+        """Removes an empty cluster."""
+        del context
+        clusters.remove(self._store, request.cluster_id)
+        return topology_service_pb2.DeleteClusterResponse()
+
+    def GetNode(
+        self, request: topology_service_pb2.GetNodeRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.GetNodeResponse:
+        """One node with its devices."""
+        del context
+        node, its_devices = nodes.get(self._store, request.node_id)
+        return topology_service_pb2.GetNodeResponse(node=node, devices=its_devices)
+
+    def ListNodes(
+        self, request: topology_service_pb2.ListNodesRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.ListNodesResponse:
+        """A page of nodes."""
+        del context
+        count = page_size(request.page_size, **_PAGE)
+        page = nodes.list_page(
+            self._store, cluster_id=request.cluster_id, after=decode_page_token(request.page_token), count=count
+        )
+        token = _next_token([each.id for each in page], count)
+        return topology_service_pb2.ListNodesResponse(nodes=page, next_page_token=token)
+
+    def UpdateNodeTags(
+        self, request: topology_service_pb2.UpdateNodeTagsRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.UpdateNodeTagsResponse:
+        """Changes the tags of a node."""
+        del context
+        tags = nodes.update_tags(self._store, request.node_id, tag_change(request.change), dict(request.tags))
+        return topology_service_pb2.UpdateNodeTagsResponse(tags=tags)
+
+    def CheckNewNode(
+        self, request: topology_service_pb2.CheckNewNodeRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.CheckNewNodeResponse:
+        """Whether a node may be added."""
+        del context
+        members = nodes.check_new(
+            self._store,
+            cluster_id=request.cluster_id,
+            manage=list(request.manage_hostnames),
+            storage=list(request.storage_hostnames),
+        )
+        return topology_service_pb2.CheckNewNodeResponse(nodes=members)
+
+    def GetDevice(
+        self, request: topology_service_pb2.GetDeviceRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.GetDeviceResponse:
+        """One device with its bricks and its node."""
+        del context
+        device, node = devices.get(self._store, request.device_id)
+        return topology_service_pb2.GetDeviceResponse(device=device, node=node)
+
+    def UpdateDeviceTags(
+        self, request: topology_service_pb2.UpdateDeviceTagsRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.UpdateDeviceTagsResponse:
+        """Changes the tags of a device."""
+        del context
+        tags = devices.update_tags(self._store, request.device_id, tag_change(request.change), dict(request.tags))
+        return topology_service_pb2.UpdateDeviceTagsResponse(tags=tags)
+
+    def GetVolume(
+        self, request: topology_service_pb2.GetVolumeRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.GetVolumeResponse:
+        """One volume with its bricks and mount hosts."""
+        del context
+        volume, hosts = volumes.get(self._store, request.volume_id)
+        return topology_service_pb2.GetVolumeResponse(volume=volume, mount_hosts=hosts)
+
+    def ListVolumes(
+        self, request: topology_service_pb2.ListVolumesRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.ListVolumesResponse:
+        """A page of volumes."""
+        del context
+        count = page_size(request.page_size, **_PAGE)
+        page = volumes.list_page(
+            self._store,
+            cluster_id=request.cluster_id,
+            after=decode_page_token(request.page_token),
+            count=count,
+            with_bricks=request.with_bricks,
+        )
+        token = _next_token([each.id for each in page], count)
+        return topology_service_pb2.ListVolumesResponse(volumes=page, next_page_token=token)
+
+    def GetInventory(
+        self, request: topology_service_pb2.GetInventoryRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.GetInventoryResponse:
+        """What placement needs to know of a cluster."""
+        del context
+        return inventory.get(self._store, request.cluster_id, since_revision=request.since_revision)
+
+    def ListCandidateClusters(
+        self, request: topology_service_pb2.ListCandidateClustersRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.ListCandidateClustersResponse:
+        """Which clusters can take a volume at all."""
+        del context
+        candidates = clusters.list_candidates(
+            self._store,
+            cluster_ids=list(request.cluster_ids),
+            volume_name=request.volume_name,
+            block=request.block,
+            max_volumes=request.max_volumes_per_cluster,
+        )
+        return topology_service_pb2.ListCandidateClustersResponse(clusters=candidates)
+
+    def CheckConsistency(
+        self, request: topology_service_pb2.CheckConsistencyRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.CheckConsistencyResponse:
+        """Compares the books with themselves."""
+        del request, context
+        found, count = consistency.check(self._store)
+        return topology_service_pb2.CheckConsistencyResponse(violations=found, checked_count=count)

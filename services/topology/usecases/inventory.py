@@ -1,0 +1,61 @@
+"""What placement needs to know of a cluster, by revision. Effects: SQL."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, select
+
+from brickyard.topology.v1 import topology_service_pb2
+from services.topology.convert import inventory_device, inventory_node
+from services.topology.domain.model import Presence
+from services.topology.store import Store, Transaction
+from services.topology.tables import DEVICE, NODE, TOMBSTONE, DeviceRow, NodeRow, TombstoneRow
+from services.topology.usecases.shared import get_cluster
+
+_NODES = (
+    select(NODE)
+    .where(
+        NODE.c.cluster_id == bindparam("cluster_id"),
+        NODE.c.revision > bindparam("since"),
+        NODE.c.presence != Presence.ADDING,
+    )
+    .order_by(NODE.c.id)
+)
+_DEVICES = (
+    select(DEVICE)
+    .where(
+        DEVICE.c.cluster_id == bindparam("cluster_id"),
+        DEVICE.c.revision > bindparam("since"),
+        DEVICE.c.presence != Presence.ADDING,
+    )
+    .order_by(DEVICE.c.id)
+)
+_TOMBSTONES = (
+    select(TOMBSTONE)
+    .where(TOMBSTONE.c.cluster_id == bindparam("cluster_id"), TOMBSTONE.c.revision > bindparam("since"))
+    .order_by(TOMBSTONE.c.id)
+)
+
+
+def get(store: Store, cluster_id: str, *, since_revision: int) -> topology_service_pb2.GetInventoryResponse:
+    """What changed in a cluster since a revision; everything when that revision is 0, unknown or too old.
+
+    Raises:
+        NotFoundError: CLUSTER_NOT_FOUND.
+    """
+
+    def work(tx: Transaction) -> topology_service_pb2.GetInventoryResponse:
+        cluster = get_cluster(tx, cluster_id)
+        complete = not max(1, cluster.forgotten_revision) <= since_revision <= cluster.revision
+        since = {"cluster_id": cluster_id, "since": -1 if complete else since_revision}
+        answer = topology_service_pb2.GetInventoryResponse(revision=cluster.revision, complete=complete)
+        if since_revision == cluster.revision:
+            return answer
+        answer.nodes.extend(map(inventory_node, tx.all(NodeRow, _NODES, since)))
+        answer.devices.extend(map(inventory_device, tx.all(DeviceRow, _DEVICES, since)))
+        if not complete:
+            gone: Sequence[TombstoneRow] = tx.all(TombstoneRow, _TOMBSTONES, since)
+            answer.removed_node_ids.extend(row.id for row in gone if row.kind == "node")
+            answer.removed_device_ids.extend(row.id for row in gone if row.kind == "device")
+        return answer
+
+    return store.read(work)

@@ -1,0 +1,204 @@
+"""CheckConsistency finds what is wrong in a database that was damaged behind the topology's back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from services.topology.usecases import consistency
+from tests.unit.topology.builders import (
+    METADATA_BYTES,
+    OFFLINE,
+    World,
+    add_device_spec,
+    add_node_spec,
+    create_spec,
+    delete_spec,
+    device_message,
+    device_state_spec,
+    node_message,
+    volume_message,
+)
+
+GONE = "f" * 32
+GIB = 2**30
+NEEDED = GIB + METADATA_BYTES
+
+
+@dataclass(frozen=True)
+class Ids:
+    """What stands in the damaged database."""
+
+    cluster: str
+    other: str
+    node: str
+    device: str
+    device2: str
+    volume: str
+    brick: str
+    pending_volume: str
+    pending_brick: str
+    operation: str
+    idle_operation: str
+
+
+@pytest.fixture
+def ids(world: World) -> Ids:
+    """A topology with something of each kind, also in the middle of operations."""
+    cluster, other = world.cluster(), world.cluster()
+    members = world.devices(cluster.id, 3)
+    volume = world.volume(cluster.id, members[:2], replica_count=2)
+    deleted = world.volume(cluster.id, members[:2], replica_count=2)
+    world.begin(delete_spec(deleted.id))
+    pending = volume_message(cluster.id, [members[2]], name="pending")
+    operation = world.begin(create_spec(pending))
+    world.begin(add_node_spec(node_message(cluster.id)))
+    world.begin(add_device_spec(device_message(members[0].node_id)))
+    idle = world.begin(device_state_spec(members[1].id, OFFLINE))
+    assert world.violations() == []
+    return Ids(
+        cluster=cluster.id,
+        other=other.id,
+        node=members[0].node_id,
+        device=members[0].id,
+        device2=members[1].id,
+        volume=volume.id,
+        brick=volume.bricks[0].id,
+        pending_volume=pending.id,
+        pending_brick=pending.bricks[0].id,
+        operation=operation.id,
+        idle_operation=idle.id,
+    )
+
+
+CASES = {
+    "used": (
+        "UPDATE device SET used_bytes = used_bytes + 1 WHERE id = '{device}'",
+        [
+            f"device {{device}} has {2 * NEEDED + 1} bytes used; its bricks take {2 * NEEDED}, and 0 are of no brick",
+        ],
+    ),
+    "reserved": (
+        "UPDATE device SET reserved_bytes = 5 WHERE id = '{device}'",
+        ["device {device} has 5 bytes reserved; bricks of running operations need 0"],
+    ),
+    "overfull": (
+        "UPDATE device SET total_bytes = 1 WHERE id = '{device}'",
+        [f"device {{device}} has 1 bytes; {2 * NEEDED} used and 0 reserved are more"],
+    ),
+    "negative": (
+        "UPDATE device SET reserved_bytes = -1 WHERE id = '{device}'",
+        [
+            "device {device} has -1 bytes reserved; bricks of running operations need 0",
+            "device {device} has a negative size",
+        ],
+    ),
+    "lost brick": (
+        "DELETE FROM brick WHERE id = '{brick}'",
+        [
+            f"device {{device}} has {2 * NEEDED} bytes used; its bricks take {NEEDED}, and 0 are of no brick",
+            "volume {volume} has 1 bricks that do not make whole sets of 2",
+        ],
+    ),
+    "lost volume": (
+        "DELETE FROM volume WHERE id = '{pending_volume}'",
+        [
+            "cluster {cluster} counts 3 volumes, it has 2",
+            "brick {pending_brick} is of the unknown volume {pending_volume}",
+            "operation {operation} (create_volume) runs and does not hold its target {pending_volume}",
+        ],
+    ),
+    "lost device": (
+        "UPDATE brick SET device_id = '{gone}' WHERE id = '{pending_brick}'",
+        ["brick {pending_brick} is on the unknown device {gone}"],
+    ),
+    "wrong node of a brick": (
+        "UPDATE brick SET node_id = '{gone}' WHERE id = '{brick}'",
+        ["brick {brick} is on node {gone}, its device {device} on {node}"],
+    ),
+    "lost node": (
+        "DELETE FROM node WHERE id = '{node}'",
+        ["device {device} is of the unknown node {node}"],
+    ),
+    "lost cluster": (
+        "DELETE FROM cluster WHERE id = '{cluster}'",
+        ["node {node} is of the unknown cluster {cluster}", "volume {volume} is of the unknown cluster {cluster}"],
+    ),
+    "volume in another cluster": (
+        "UPDATE volume SET cluster_id = '{other}' WHERE id = '{volume}'",
+        [
+            "cluster {cluster} counts 3 volumes, it has 2",
+            "cluster {other} counts 0 volumes, it has 1",
+            "brick {brick} is on a device of cluster {cluster}, its volume of {other}",
+        ],
+    ),
+    "device in another cluster": (
+        "UPDATE device SET cluster_id = '{other}' WHERE id = '{device}'",
+        ["device {device} is of cluster {other}, its node {node} of {cluster}"],
+    ),
+    "revision": (
+        "UPDATE node SET revision = 999 WHERE id = '{node}'",
+        ["cluster {cluster} has revision 10, a member has 999"],
+    ),
+    "lost host name": (
+        "DELETE FROM hostname WHERE node_id = '{node}' AND kind = 'manage'",
+        ["node {node} has the manage host name m-{node}, which is not registered for it"],
+    ),
+    "stale host name": (
+        "INSERT INTO hostname (kind, name, node_id) VALUES ('storage', 'old', '{node}')",
+        ["storage host name old is registered for node {node}, which has no such name"],
+    ),
+    "lost operation": (
+        "DELETE FROM operation WHERE id = '{operation}'",
+        [
+            "volume {pending_volume} is held by operation {operation}, which does not run for it",
+            "brick {pending_brick} is held by operation {operation}, which does not run",
+        ],
+    ),
+    "ended operation": (
+        "UPDATE operation SET state = 'failed', end_time_us = 1 WHERE id = '{operation}'",
+        ["volume {pending_volume} is held by operation {operation}, which does not run for it"],
+    ),
+    "operation without target": (
+        "UPDATE device SET operation_id = NULL WHERE id = '{device2}'",
+        ["operation {idle_operation} (set_device_state) runs and does not hold its target {device2}"],
+    ),
+    "target of another operation": (
+        "UPDATE device SET operation_id = '{operation}' WHERE id = '{device}'",
+        ["device {device} is held by operation {operation}, which does not run for it"],
+    ),
+    "change without operation": (
+        "UPDATE volume SET operation_id = NULL WHERE id = '{pending_volume}'",
+        ["volume {pending_volume} is being changed, and no operation does it"],
+    ),
+    "brick apart from its volume": (
+        "UPDATE brick SET state = 'active', operation_id = NULL WHERE id = '{pending_brick}'",
+        [
+            (
+                "brick {pending_brick} is active for operation None, "
+                "its volume {pending_volume} is creating for {operation}"
+            ),
+        ],
+    ),
+    "brick state without operation": (
+        "UPDATE brick SET operation_id = NULL WHERE id = '{pending_brick}'",
+        ["brick {pending_brick} is creating for operation None"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_damage_is_named(world: World, ids: Ids, corrupt: Callable[..., None], name: str) -> None:
+    statement, expected = CASES[name]
+    words = {**ids.__dict__, "gone": GONE}
+    corrupt(statement.format(**words))
+    found = world.violations()
+    for sentence in expected:
+        assert sentence.format(**words) in found
+
+
+def test_everything_is_looked_at(world: World, ids: Ids) -> None:
+    del ids
+    violations, count = consistency.check(world.store)
+    # 2 clusters, 4 nodes with 2 host names, 4 devices, 3 volumes, 5 bricks, 6 + 2 + 5 operations
+    assert (violations, count) == ([], 2 + 4 + 8 + 4 + 3 + 5 + 13)
