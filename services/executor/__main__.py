@@ -1,0 +1,101 @@
+"""`brickyard-agent`: serves this storage node, or a fleet of simulated ones."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from services.common.settings import config_option, log_options, server_options, server_settings
+from services.executor.policy import DEFAULT_DEVICES, DEFAULT_FSTAB, DEFAULT_MOUNT_ROOT, NodePolicy
+from services.executor.settings import NodeSettings
+
+DEFAULT_LISTEN = "127.0.0.1:7410"
+DEFAULT_STATE = Path("/var/lib/brickyard/agent")
+_EXAMPLE = """
+Serves the agent of this storage node: it makes devices, bricks and volumes when the gateway asks for them, and runs
+no command but its own. Bricks are mounted before it answers, so start it before glusterd if you can.
+
+\b
+Example:
+  brickyard-agent --listen 0.0.0.0:7410 --tls-dir /etc/brickyard/tls --node-name node1.example.com
+  brickyard-agent --simulate 3 --listen 127.0.0.1:7410 --insecure-plaintext
+
+Every flag is also an environment variable, e.g. BRICKYARD_AGENT_NODE_NAME, and a key of the --config file, e.g.
+node_name.
+"""
+
+
+def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
+    units = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    number = text.upper().removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:].isalpha() else ""
+    if unit not in units or not number.removesuffix(unit).isdecimal():
+        raise click.BadParameter(f"{text!r} is no size; write e.g. 500GiB")
+    return int(number.removesuffix(unit)) * units[unit]
+
+
+@click.command(help=_EXAMPLE, context_settings={"auto_envvar_prefix": "BRICKYARD_AGENT", "show_default": True})
+@config_option()
+@log_options("brickyard-agent")
+@server_options(DEFAULT_LISTEN)
+@click.option("--node-name", multiple=True, help="Host name under which callers know this node; others are refused.")
+@click.option("--device-allow", multiple=True, default=DEFAULT_DEVICES, help="Pattern of disks that may be used.")
+@click.option("--allow-destroy", is_flag=True, help="Wipe a disk's data when a request asks for it.")
+@click.option("--fstab", default=DEFAULT_FSTAB, help="The agent's own mount table file.")
+@click.option("--mount-root", default=DEFAULT_MOUNT_ROOT, help="Bricks are mounted below.")
+@click.option("--state-dir", type=click.Path(path_type=Path), default=DEFAULT_STATE, help="Journal of changes.")
+@click.option("--parallel", type=click.IntRange(1, 64), default=8, help="Most commands at the same time.")
+@click.option("--reflection/--no-reflection", default=True, help="Tell grpcurl what is served.")
+@click.option("--simulate", type=click.IntRange(min=0), default=0, help="Serve so many simulated nodes instead.")
+@click.option("--simulate-any", is_flag=True, help="Let simulated nodes and disks come into being when named.")
+@click.option("--simulate-disks", type=click.IntRange(0, 25), default=4, help="Disks of a simulated node.")
+@click.option("--simulate-disk-size", default="500GiB", callback=_size, help="Usable size of such a disk.")
+@click.option("--faults", type=click.Path(path_type=Path), default=None, help="File with faults of simulated nodes.")
+def main(**flags: Any) -> None:
+    """Serves until SIGTERM; the help text of the command is its documentation."""
+    settings = server_settings(
+        listen=flags["listen"],
+        tls_dir=flags["tls_dir"],
+        insecure_plaintext=flags["insecure_plaintext"],
+        grace_seconds=flags["grace_seconds"],
+    )
+    # Imported after --help and wrong flags were dealt with: gRPC is slow to import on a small node.
+    from services.common.errors import BrickyardError  # noqa: PLC0415
+    from services.common.server import run_until_stopped  # noqa: PLC0415
+    from services.executor import bootstrap  # noqa: PLC0415
+
+    try:
+        agent = _agent(flags)
+        server = bootstrap.serve(agent, settings, with_reflection=flags["reflection"])
+    except BrickyardError as error:
+        raise click.ClickException(error.message) from error
+    run_until_stopped(server, process="brickyard-agent", on_stop=agent.close)
+
+
+def _agent(flags: dict[str, Any]) -> Any:
+    from services.executor import bootstrap  # noqa: PLC0415 - see main
+
+    policy = NodePolicy(
+        device_globs=tuple(flags["device_allow"]),
+        allow_destroy=flags["allow_destroy"],
+        mount_root=flags["mount_root"].rstrip("/"),
+        fstab=flags["fstab"],
+    )
+    if not (flags["simulate"] or flags["simulate_any"]):
+        names = tuple(flags["node_name"])
+        return bootstrap.local_agent(
+            NodeSettings(names=names, policy=policy), flags["state_dir"], parallel=flags["parallel"]
+        )
+    from services.executor.runners.simulated import FleetSettings  # noqa: PLC0415 - see main
+
+    fleet = FleetSettings(
+        nodes=flags["simulate"],
+        disks=flags["simulate_disks"],
+        disk_bytes=flags["simulate_disk_size"],
+        accept_any=flags["simulate_any"],
+    )
+    return bootstrap.simulated_agent(fleet, faults=flags["faults"])[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""Bricks: thin pool, thin LV, XFS, mount, directory; made and removed. Effects: through the runner."""
+
+import errno
+from dataclasses import replace
+
+from services.common.errors import BrickyardError, FailedPreconditionError, InternalError, ResourceExhaustedError
+from services.common.logs import get_logger
+from services.common.reasons import Reason
+from services.executor.filesystem import commands as filesystem
+from services.executor.filesystem import mounts
+from services.executor.lvm import commands as lvm
+from services.executor.lvm import reports
+from services.executor.plan import BrickState, Step, plan_create, plan_release, plan_removal, state_of
+from services.executor.policy import BrickSpec, check_new_brick, is_snapshot_mount
+from services.executor.runners.base import CommandFailedError
+from services.executor.tools import Tools, command_error, failing_as
+
+_log = get_logger()
+# Heketi's permissions for a brick directory that belongs to a group.
+_GROUP_MODE = 0o2775
+
+
+def create_brick(tools: Tools, spec: BrickSpec) -> None:
+    """Makes a brick, or what is missing of it. On failure whatever this call made is removed.
+
+    Raises:
+        InvalidArgumentError: A size is missing.
+        ResourceExhaustedError: NO_SPACE_ON_DEVICE.
+        FailedPreconditionError: LVM_FAILED, the names are taken by something else.
+        InternalError: LVM_FAILED or FILESYSTEM_FAILED.
+    """
+    check_new_brick(spec)
+    made: list[Step] = []
+    try:
+        _create(tools, spec, made)
+    except (BrickyardError, OSError) as error:
+        _undo(tools, spec, made)
+        if isinstance(error, OSError):
+            raise InternalError(
+                Reason.FILESYSTEM_FAILED, f"{error.strerror or error}: {spec.mount_point}", path=spec.path
+            ) from error
+        raise
+
+
+def _create(tools: Tools, spec: BrickSpec, made: list[Step]) -> None:
+    seen = _glance(tools, spec)
+    if seen == BrickState():
+        steps = plan_create(spec, seen)
+        with tools.locks.group(spec.vg):
+            absent = _try_new(tools, spec, made)
+        if absent:
+            _perform(tools, spec, steps[1:], made)
+            return
+        seen = _glance(tools, spec)
+    with tools.locks.group(spec.vg):
+        state = _observe(tools, spec, seen)
+        if state.volume is not None and state.active and not (state.listed or state.mounted):
+            state = replace(state, filesystem=_content(tools, spec.device))
+        steps = plan_create(spec, state)
+        in_lvm = tuple(step for step in steps if step in _LVM_STEPS)
+        _perform(tools, spec, in_lvm, made)
+    _perform(tools, spec, tuple(step for step in steps if step not in in_lvm), made)
+
+
+_LVM_STEPS = (Step.CREATE_POOL_AND_VOLUME, Step.CREATE_VOLUME, Step.ACTIVATE)
+
+
+def _glance(tools: Tools, spec: BrickSpec) -> BrickState:
+    """What can be told without starting a process."""
+    return BrickState(
+        active=tools.runner.exists(spec.device),
+        listed=_is_listed(tools, spec),
+        mounted=mounts.mounted_at(tools.runner.mounts(), spec.mount_point) is not None,
+    )
+
+
+def _is_listed(tools: Tools, spec: BrickSpec) -> bool:
+    entries = mounts.parse_fstab(tools.runner.read_text(tools.policy.fstab))
+    return any(entry.mount_point == spec.mount_point for entry in entries)
+
+
+def _observe(tools: Tools, spec: BrickSpec, seen: BrickState) -> BrickState:
+    """Adds LVM's part to what was seen; no volume group is no volume."""
+    with failing_as(Reason.LVM_FAILED, vg_name=spec.vg):
+        try:
+            result = tools.runner.run(lvm.report_logical_volumes(spec.vg), timeout_s=lvm.REPORT_TIMEOUT_S)
+        except CommandFailedError as error:
+            if reports.says_absent(error.result.stderr):
+                return seen
+            raise
+    state = state_of(spec, reports.parse_logical_volumes(result.stdout))
+    return replace(state, active=seen.active, listed=seen.listed, mounted=seen.mounted)
+
+
+def _content(tools: Tools, device: str) -> str:
+    with failing_as(Reason.FILESYSTEM_FAILED, device=device):
+        result = tools.runner.run(
+            filesystem.probe_signatures(device),
+            timeout_s=filesystem.SIGNATURE_TIMEOUT_S,
+            allowed_exit_codes=(0, filesystem.NOTHING_FOUND),
+        )
+    return filesystem.parse_signatures(result.stdout).get(device, "")
+
+
+def _try_new(tools: Tools, spec: BrickSpec, made: list[Step]) -> bool:
+    """Makes pool and LV of a brick that seems not to be there; False when LVM knows one of the names."""
+    pool_seen = tools.runner.exists(lvm.mapper_path(spec.vg, spec.pool))
+    try:
+        _create_pool(tools, spec)
+    except CommandFailedError as error:
+        complaint = error.result.complaint
+        if not reports.says_exists(complaint):
+            # With a taken LV name LVM leaves the new pool behind, so other failures may do so too.
+            _remove_empty_pool(tools, spec, pool_seen=pool_seen)
+            raise _lvm_error(spec, error) from error
+        if f"Logical volume {spec.pool} already exists" not in complaint:
+            _remove_empty_pool(tools, spec, pool_seen=pool_seen)
+        return False
+    made.append(Step.CREATE_POOL_AND_VOLUME)
+    return True
+
+
+def _create_pool(tools: Tools, spec: BrickSpec) -> None:
+    command = lvm.create_thin_pool_with_volume(
+        spec.vg,
+        spec.pool,
+        spec.lv,
+        pool_bytes=spec.pool_bytes,
+        metadata_bytes=spec.metadata_bytes,
+        size_bytes=spec.size_bytes,
+    )
+    tools.runner.run(command, timeout_s=filesystem.MAKE_TIMEOUT_S)
+
+
+def _remove_empty_pool(tools: Tools, spec: BrickSpec, *, pool_seen: bool) -> None:
+    """Removes the pool that a failed lvcreate left behind; never one that was there before, or has an LV."""
+    if pool_seen:
+        return
+    try:
+        state = _observe(tools, spec, BrickState())
+        taken = state.volume is not None and state.volume.pool_name == spec.pool
+        if state.pool is not None and not state.others and not taken:
+            _remove(tools, spec, spec.pool)
+    except BrickyardError as error:
+        _log.warning("brick.undo_failed", vg=spec.vg, pool=spec.pool, error=error.message)
+
+
+def _lvm_error(spec: BrickSpec, error: CommandFailedError) -> BrickyardError:
+    if reports.says_full(error.result.complaint):
+        return ResourceExhaustedError(
+            Reason.NO_SPACE_ON_DEVICE,
+            error.result.complaint,
+            vg_name=spec.vg,
+            needed_bytes=spec.pool_bytes + spec.metadata_bytes,
+        )
+    return command_error(Reason.LVM_FAILED, error.result, vg_name=spec.vg, lv_name=spec.lv)
+
+
+def _perform(tools: Tools, spec: BrickSpec, steps: tuple[Step, ...], made: list[Step]) -> None:
+    for step in steps:
+        # Noted before it runs: a step that failed halfway is undone too.
+        made.append(step)
+        _perform_step(tools, spec, step)
+
+
+def _perform_step(tools: Tools, spec: BrickSpec, step: Step) -> None:
+    runner = tools.runner
+    if step in _LVM_STEPS:
+        try:
+            if step is Step.CREATE_POOL_AND_VOLUME:
+                _create_pool(tools, spec)
+            elif step is Step.CREATE_VOLUME:
+                command = lvm.create_thin_volume(spec.vg, spec.pool, spec.lv, size_bytes=spec.size_bytes)
+                runner.run(command, timeout_s=lvm.TIMEOUT_S)
+            else:
+                runner.run(lvm.activate_volume_groups(spec.vg), timeout_s=lvm.TIMEOUT_S)
+        except CommandFailedError as error:
+            raise _lvm_error(spec, error) from error
+    elif step is Step.MAKE_FILESYSTEM:
+        with failing_as(Reason.FILESYSTEM_FAILED, device=spec.device):
+            runner.run(filesystem.make_xfs(spec.device, arbiter=spec.arbiter), timeout_s=filesystem.MAKE_TIMEOUT_S)
+    elif step is Step.ADD_TO_FSTAB:
+        with tools.locks.fstab:
+            text = mounts.with_entry(runner.read_text(tools.policy.fstab), spec.mount)
+            runner.write_text_atomically(tools.policy.fstab, text)
+    elif step is Step.MOUNT:
+        runner.make_directory(spec.mount_point)
+        runner.mount(spec.mount)
+    elif step is Step.MAKE_DIRECTORY:
+        runner.make_directory(spec.path)
+        if spec.gid:
+            runner.set_group(spec.path, spec.gid)
+            runner.set_mode(spec.path, _GROUP_MODE)
+
+
+def _undo(tools: Tools, spec: BrickSpec, made: list[Step]) -> None:
+    """Removes what a failed call made, and nothing that was there before it; its own failure is logged only."""
+    if not made:
+        return
+    runner = tools.runner
+    try:
+        if Step.MOUNT in made and mounts.mounted_at(runner.mounts(), spec.mount_point) is not None:
+            runner.unmount(spec.mount_point)
+        if Step.ADD_TO_FSTAB in made:
+            _remove_from_fstab(tools, spec)
+        with tools.locks.group(spec.vg):
+            if Step.CREATE_POOL_AND_VOLUME in made:
+                state = _observe(tools, spec, BrickState())
+                names = [spec.lv] if state.volume is not None else []
+                if state.pool is not None and not state.others:
+                    names.append(spec.pool)
+                if names:
+                    _remove(tools, spec, *names)
+            elif Step.CREATE_VOLUME in made:
+                _remove(tools, spec, spec.lv)
+        if Step.MOUNT in made:
+            runner.remove_directory(spec.mount_point)
+    except (BrickyardError, OSError) as error:
+        # The first failure is the one to report; the operation's own undo comes again with DeleteBrick.
+        _log.warning("brick.undo_failed", vg=spec.vg, lv=spec.lv, error=str(error))
+
+
+def delete_brick(tools: Tools, spec: BrickSpec) -> bool:
+    """Removes all that create_brick makes; what is absent is fine.
+
+    Returns:
+        Whether the thin pool is gone.
+
+    Raises:
+        FailedPreconditionError: BRICK_BUSY, the file system or the LV is in use.
+        InternalError: LVM_FAILED or FILESYSTEM_FAILED.
+    """
+    seen = _glance(tools, spec)
+    # Outside of the lock: a brick process may hold the file system for seconds, and other bricks need the group.
+    for step in plan_release(seen):
+        _remove_step(tools, spec, step)
+    with tools.locks.group(spec.vg):
+        state = _observe(tools, spec, seen)
+        if state.volume is not None and state.volume.pool_name not in ("", spec.pool):
+            # What LVM says of the LV's pool is truer than what somebody wrote down of it.
+            spec = replace(spec, pool=state.volume.pool_name)
+            state = _observe(tools, spec, seen)
+        for step in plan_removal(state):
+            _remove_step(tools, spec, step)
+    if not is_snapshot_mount(spec.mount_point):
+        try:
+            tools.runner.remove_directory(spec.mount_point)
+        except OSError as error:
+            # Files below the mount point are somebody else's; the brick itself is gone.
+            _log.warning("brick.directory_left", path=spec.mount_point, error=str(error))
+    return state.pool is None or not state.others
+
+
+def _remove_step(tools: Tools, spec: BrickSpec, step: Step) -> None:
+    if step is Step.UNMOUNT:
+        _unmount(tools, spec)
+    elif step is Step.REMOVE_FROM_FSTAB:
+        _remove_from_fstab(tools, spec)
+    elif step is Step.REMOVE_VOLUME:
+        _remove(tools, spec, spec.lv)
+    elif step is Step.REMOVE_VOLUME_AND_POOL:
+        _remove(tools, spec, spec.lv, spec.pool)
+    elif step is Step.REMOVE_POOL:
+        _remove(tools, spec, spec.pool)
+
+
+def _unmount(tools: Tools, spec: BrickSpec) -> None:
+    """Unmounts, with patience: a brick process that was told to stop holds its files for a moment."""
+    for last in tools.attempts(tools.patience.unmount_s):
+        try:
+            while mounts.mounted_at(tools.runner.mounts(), spec.mount_point) is not None:
+                tools.runner.unmount(spec.mount_point)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise InternalError(
+                    Reason.FILESYSTEM_FAILED, f"umount: {spec.mount_point}: {error.strerror}", path=spec.path
+                ) from error
+            if last:
+                raise FailedPreconditionError(
+                    Reason.BRICK_BUSY, f"umount: {spec.mount_point}: target is busy.", path=spec.path
+                ) from error
+        else:
+            return
+
+
+def _remove_from_fstab(tools: Tools, spec: BrickSpec) -> None:
+    with tools.locks.fstab:
+        text = mounts.without_entries(
+            tools.runner.read_text(tools.policy.fstab), source=spec.device, mount_point=spec.mount_point
+        )
+        if text is not None:
+            tools.runner.write_text_atomically(tools.policy.fstab, text)
+
+
+def _remove(tools: Tools, spec: BrickSpec, *names: str) -> None:
+    try:
+        tools.runner.run(lvm.remove_logical_volumes(spec.vg, *names), timeout_s=lvm.TIMEOUT_S)
+    except CommandFailedError as error:
+        complaint = error.result.complaint
+        if reports.says_in_use(complaint):
+            raise FailedPreconditionError(Reason.BRICK_BUSY, complaint, path=spec.path, lv_name=spec.lv) from error
+        if not reports.says_absent(complaint):
+            raise command_error(Reason.LVM_FAILED, error.result, vg_name=spec.vg, lv_name=spec.lv) from error

@@ -1,0 +1,1 @@
+"""XFS, signatures and the mount table file: command lines and parsing. Pure."""

@@ -1,0 +1,1 @@
+"""GlusterFS: command lines and the parsing of its answers. Pure."""

@@ -1,0 +1,140 @@
+"""Command lines of the gluster CLI, and the scripts that it reads on stdin. Pure.
+
+A CLI process costs about half a second of CPU on a small node, so changes go to one process as a script. Observed of
+glusterfs 10.3: without --xml the CLI stops at the first command that fails and exits with its code; with --xml it goes
+on, and exits with 0 whatever happened. It reads a line into a buffer of 1024 bytes and takes the rest for the next
+command, so that a longer line must never be sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_CLI = ("gluster", "--mode=script", "--timeout=600")
+# One more minute than the CLI's own limit, as Heketi.
+TIMEOUT_S = 660.0
+READ_TIMEOUT_S = 60.0
+ID_OPTION = "user.heketi.id"
+_LINE_LIMIT = 1000
+_MOST_BRICKS_PER_LINE = 15
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeLayout:
+    """How gluster is told of a volume's redundancy.
+
+    Attributes:
+        words: What stands between the volume's name and its bricks, e.g. ("replica", "3").
+        set_size: Bricks that belong together and cannot be added apart, 1 or more.
+    """
+
+    words: tuple[str, ...]
+    set_size: int
+
+
+def replicated(copies: int, *, arbiter: bool) -> VolumeLayout:
+    """Full copies, the last of three an arbiter if asked for."""
+    return VolumeLayout(("replica", str(copies), *(("arbiter", "1") if arbiter else ())), copies)
+
+
+def dispersed(data: int, redundancy: int) -> VolumeLayout:
+    """Erasure coded."""
+    return VolumeLayout(("disperse-data", str(data), "redundancy", str(redundancy)), data + redundancy)
+
+
+DISTRIBUTED = VolumeLayout((), 1)
+
+
+def script_argv() -> list[str]:
+    """The CLI reading commands from stdin; it stops at the first that fails."""
+    return list(_CLI)
+
+
+def command_argv(words: Sequence[str], *, xml: bool) -> list[str]:
+    """One command in a process of its own."""
+    return [*_CLI, *(("--xml",) if xml else ()), *words]
+
+
+def fits_line(words: Sequence[str]) -> bool:
+    """Whether a command may be sent in a script."""
+    return len(" ".join(words)) <= _LINE_LIMIT
+
+
+def script(commands: Sequence[Sequence[str]]) -> str:
+    """The commands as the CLI's stdin."""
+    return "".join(f"{' '.join(words)}\n" for words in commands)
+
+
+def create_volume(name: str, layout: VolumeLayout, bricks: Sequence[str]) -> list[list[str]]:
+    """Commands that make a volume of "host:/path" bricks, in few lines that the CLI can read.
+
+    A line has whole brick sets only. The first line has one at least, even when it is too long for a script.
+    """
+    commands: list[list[str]] = []
+    for start in range(0, len(bricks), layout.set_size):
+        brick_set = list(bricks[start : start + layout.set_size])
+        if not commands:
+            commands.append(["volume", "create", name, *layout.words, *brick_set])
+        elif fits_line([*commands[-1], *brick_set]) and _bricks_in(commands[-1]) < _MOST_BRICKS_PER_LINE:
+            commands[-1] += brick_set
+        else:
+            commands.append(["volume", "add-brick", name, *brick_set])
+    return commands
+
+
+def _bricks_in(words: Sequence[str]) -> int:
+    return sum(":/" in word for word in words)
+
+
+def set_options(name: str, options: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Commands that set options: one for all, and one for each option group, which gluster wants alone."""
+    commands = []
+    line: list[str] = []
+    for key, value in options:
+        if key == "group":
+            commands.append(["volume", "set", name, key, value])
+            continue
+        if line and not fits_line([*line, key, value]):
+            commands.append(line)
+            line = []
+        line = [*(line or ["volume", "set", name]), key, value]
+    return [*commands, *([line] if line else [])]
+
+
+def start_volume(name: str) -> list[str]:
+    """Starts a volume's brick processes."""
+    return ["volume", "start", name]
+
+
+def stop_volume(name: str) -> list[str]:
+    """Stops a volume, clients or not."""
+    return ["volume", "stop", name, "force"]
+
+
+def delete_volume(name: str) -> list[str]:
+    """Deletes a stopped volume; its bricks keep their data."""
+    return ["volume", "delete", name]
+
+
+def volume_info(name: str) -> list[str]:
+    """Describes a volume."""
+    return command_argv(["volume", "info", name], xml=True)
+
+
+def pool_list() -> list[str]:
+    """Lists the peers, this node included as "localhost"."""
+    return command_argv(["pool", "list"], xml=True)
+
+
+def probe_peer(hostname: str) -> list[str]:
+    """Takes a host into the pool."""
+    return command_argv(["peer", "probe", hostname], xml=True)
+
+
+def detach_peer(hostname: str) -> list[str]:
+    """Takes a host out of the pool."""
+    return command_argv(["peer", "detach", hostname], xml=True)
+
+
+def version() -> list[str]:
+    """Tells the version without asking glusterd."""
+    return ["gluster", "--version"]

@@ -1,0 +1,1 @@
+"""LVM: command lines and the parsing of its reports. Pure."""

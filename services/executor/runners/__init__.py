@@ -1,0 +1,1 @@
+"""How the agent touches its node: one port, with a local and a simulated implementation."""

@@ -1,0 +1,222 @@
+"""The fleet: simulated nodes, their network and their faults, as one thing to hold on to. Memory only."""
+
+import threading
+from dataclasses import dataclass, replace
+
+from services.common.errors import InternalError, NotFoundError
+from services.common.reasons import Reason
+from services.common.units import GIB
+from services.executor.journal import Journal
+from services.executor.node import Node
+from services.executor.policy import ANY_DEVICE, NodePolicy
+from services.executor.runners.base import NodeLostError
+from services.executor.runners.simulated.faults import FaultPlan
+from services.executor.runners.simulated.gluster import Glusterd, Network, Volume, hold_bricks
+from services.executor.runners.simulated.machine import PV_OVERHEAD_BYTES, Disk, LogicalVolume, Machine
+from services.executor.runners.simulated.runner import SimulatedRunner
+from services.executor.settings import NodeSettings, Patience
+
+# Heketi's mock says of every device that it has so much.
+DEFAULT_DISK_BYTES = 500 * GIB
+_LETTERS = "bcdefghijklmnopqrstuvwxyz"
+MOST_DISKS = len(_LETTERS)
+_SYSTEM_DISK_BYTES = 32 * GIB
+_VERB_LIMIT_S = 600.0
+_POLICY = NodePolicy(allow_destroy=True)
+_PATIENCE = Patience(gluster_lock_s=5.0, unmount_s=0.2, first_pause_s=0.01, longest_pause_s=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSettings:
+    """What a fleet is made of.
+
+    Attributes:
+        nodes: Nodes from the start, "node1" with storage address 10.0.0.1 and so on.
+        disks: Disks per node, /dev/sdb and on, at most MOST_DISKS.
+        disk_bytes: What a volume group on a disk has to give; the raw disk is a little larger.
+        accept_any: Whether unknown nodes, storage host names and disks come into being when they are first named,
+            as with Heketi's mock.
+        policy: The rules of every node.
+        patience: How long every node insists.
+    """
+
+    nodes: int = 3
+    disks: int = 4
+    disk_bytes: int = DEFAULT_DISK_BYTES
+    accept_any: bool = False
+    policy: NodePolicy = _POLICY
+    patience: Patience = _PATIENCE
+
+
+class _AnyDiskRunner(SimulatedRunner):
+    """Makes every disk that somebody asks for."""
+
+    disk_bytes = DEFAULT_DISK_BYTES
+
+    def is_block_device(self, path: str) -> bool:
+        if not super().is_block_device(path):
+            self._machine.disks[path] = Disk(path, self.disk_bytes + PV_OVERHEAD_BYTES)
+        return True
+
+
+@dataclass(slots=True)
+class SimulatedNode:
+    """A node of a fleet, for tests to look at and to change.
+
+    Attributes:
+        name: Host name that it is managed under.
+        machine: Its disks, volume groups, mounts and files.
+        daemon: Its glusterd; `daemon.running = False` stops it.
+        node: Its agent's verbs.
+    """
+
+    name: str
+    machine: Machine
+    daemon: Glusterd
+    node: Node
+
+    def volumes(self) -> dict[str, Volume]:
+        """The gluster volumes of its pool, by name."""
+        return self.daemon.pool.volumes
+
+    def logical_volumes(self) -> list[LogicalVolume]:
+        """All thin pools and thin LVs of the node."""
+        return [volume for group in self.machine.groups.values() for volume in group.volumes.values()]
+
+    def brick_mounts(self) -> list[str]:
+        """Where bricks are mounted."""
+        return [entry.mount_point for entry in self.machine.mounts[1:]]
+
+    def put_signature(self, path: str, kind: str) -> None:
+        """Lets a disk hold something, e.g. "ext4"."""
+        self.machine.disks[path].signature = kind
+
+    def reboot(self) -> list[str]:
+        """Loses mounts and activations, then starts the agent again; returns what could not be mounted."""
+        self.machine.reboot()
+        failures = self.node.mount_bricks()
+        for volume in self.volumes().values():
+            if volume.status == 1:
+                hold_bricks(self.daemon.pool, volume)
+        return failures
+
+
+class Fleet:
+    """Simulated nodes that share a network.
+
+    Args:
+        settings: What it is made of.
+        faults: What goes wrong; may be changed at any time.
+    """
+
+    def __init__(self, settings: FleetSettings | None = None, faults: FaultPlan | None = None) -> None:
+        self.settings = settings or FleetSettings()
+        self.faults = faults or FaultPlan()
+        self._lock = threading.RLock()
+        self._nodes: dict[str, SimulatedNode] = {}
+        self._by_storage: dict[str, Glusterd] = {}
+        adopt = (self._adopt,) if self.settings.accept_any else ()
+        self.network = Network(self._find_daemon, *adopt)
+        for number in range(1, self.settings.nodes + 1):
+            self.add_node(f"node{number}", f"10.0.0.{number}")
+
+    def add_node(
+        self, name: str, *storage: str, disks: int | None = None, disk_bytes: int | None = None
+    ) -> SimulatedNode:
+        """Adds a node.
+
+        Args:
+            name: Host name that it is managed under.
+            storage: Names and addresses of its storage network; its name when there are none.
+            disks: Instead of the fleet's.
+            disk_bytes: Instead of the fleet's.
+        """
+        chosen = self.settings
+        usable = chosen.disk_bytes if disk_bytes is None else disk_bytes
+        count = chosen.disks if disks is None else disks
+        machine = Machine(
+            name,
+            [
+                Disk("/dev/sda", _SYSTEM_DISK_BYTES, partitions=("sda1",)),
+                *(Disk(f"/dev/sd{letter}", usable + PV_OVERHEAD_BYTES) for letter in _LETTERS[:count]),
+            ],
+        )
+        daemon = Glusterd(machine, storage or (name,))
+        kind = _AnyDiskRunner if chosen.accept_any else SimulatedRunner
+        runner = kind(machine, daemon, self.network, self.faults)
+        if isinstance(runner, _AnyDiskRunner):
+            runner.disk_bytes = usable
+        policy = replace(chosen.policy, device_globs=(ANY_DEVICE,)) if chosen.accept_any else chosen.policy
+        settings = NodeSettings(names=(name,), policy=policy, patience=chosen.patience)
+        journal = Journal(before=lambda method: self._before_verb(name, method))
+        simulated = SimulatedNode(name, machine, daemon, Node(runner, journal, settings))
+        with self._lock:
+            self._nodes[name] = simulated
+            self._by_storage.update(dict.fromkeys(daemon.hostnames, daemon))
+        return simulated
+
+    def _before_verb(self, name: str, method: str) -> None:
+        fault = self.faults.strike(name, f"verb {method}", _VERB_LIMIT_S)
+        if fault is not None and fault.action == "fail":
+            raise InternalError(Reason.INTERNAL, fault.stderr)
+        if fault is not None:
+            raise NodeLostError(f"node {name} was lost in {method}")
+
+    def node(self, name: str) -> SimulatedNode:
+        """A node by the host name that it is managed under; an unknown one is made if the fleet accepts any.
+
+        Raises:
+            NotFoundError: NODE_NOT_FOUND.
+        """
+        with self._lock:
+            found = self._nodes.get(name)
+            if found is None and self.settings.accept_any and name:
+                found = self.add_node(name)
+            if found is None:
+                raise NotFoundError(Reason.NODE_NOT_FOUND, f"the simulated fleet has no node {name!r}", node=name)
+            return found
+
+    def nodes(self) -> list[SimulatedNode]:
+        """All nodes, in the order of their making."""
+        with self._lock:
+            return list(self._nodes.values())
+
+    def lookup(self, name: str) -> Node:
+        """The verbs of a node, for the servicer; without a name those of the only node.
+
+        Raises:
+            NotFoundError: NODE_NOT_FOUND.
+        """
+        with self._lock:
+            if not name and len(self._nodes) == 1:
+                return next(iter(self._nodes.values())).node
+            return self.node(name).node
+
+    def _find_daemon(self, hostname: str) -> Glusterd | None:
+        with self._lock:
+            found = self._by_storage.get(hostname)
+            if found is None and self.settings.accept_any:
+                # Nobody tells which node has this storage name; its first brick will.
+                found = Glusterd(Machine(hostname, []), (hostname,))
+                self._by_storage[hostname] = found
+            return found
+
+    def _adopt(self, hostname: str, path: str) -> Glusterd | None:
+        """The glusterd of the node that has a brick's directory; it gets the storage name that it was unknown by."""
+        with self._lock:
+            owner = next((each for each in self._nodes.values() if each.machine.directory(path) is not None), None)
+            if owner is None:
+                return None
+            if hostname not in owner.daemon.hostnames:
+                stand_in = self._by_storage.get(hostname)
+                if stand_in is not None and not stand_in.machine.disks and stand_in in stand_in.pool.members:
+                    stand_in.pool.members.remove(stand_in)
+                owner.daemon.hostnames.insert(0, hostname)
+                self._by_storage[hostname] = owner.daemon
+            return owner.daemon
+
+    def close(self) -> None:
+        """Forgets the answers of all nodes; lets go whatever a fault stalls."""
+        self.faults.clear()
+        for each in self.nodes():
+            each.node.journal.close()

@@ -1,0 +1,39 @@
+"""How one agent behaves. Pure values; the command line is in __main__."""
+
+from dataclasses import dataclass, field
+
+from services.executor.policy import NodePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the agent insists.
+
+    Attributes:
+        gluster_lock_s: Time for which a gluster change is repeated while others hold gluster's locks.
+        unmount_s: Time for which a busy file system is tried again; a stopped brick process needs a moment to end.
+        peer_s: Time for a probed peer to become a full member.
+        first_pause_s: Pause before the first repetition; it doubles, with jitter, up to `longest_pause_s`.
+        longest_pause_s: See above.
+    """
+
+    gluster_lock_s: float = 120.0
+    unmount_s: float = 10.0
+    peer_s: float = 20.0
+    first_pause_s: float = 0.05
+    longest_pause_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What distinguishes a node's agent from others.
+
+    Attributes:
+        names: Host names under which callers know the node; empty accepts any.
+        policy: What the node allows.
+        patience: How long it insists.
+    """
+
+    names: tuple[str, ...] = ()
+    policy: NodePolicy = field(default_factory=NodePolicy)
+    patience: Patience = field(default_factory=Patience)

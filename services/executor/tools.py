@@ -1,0 +1,85 @@
+"""What all verbs of a node share: its runner, its policy, its locks, and patience. Effects: through the runner."""
+
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from services.common.errors import InternalError
+from services.common.reasons import Reason
+from services.executor.policy import NodePolicy
+from services.executor.runners.base import CommandFailedError, CommandResult, Runner
+from services.executor.settings import Patience
+
+
+@dataclass(slots=True)
+class Locks:
+    """One lock per volume group, one for gluster, one for the mount table file."""
+
+    gluster: threading.Lock = field(default_factory=threading.Lock)
+    fstab: threading.Lock = field(default_factory=threading.Lock)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _groups: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+
+    def group(self, vg: str) -> threading.Lock:
+        """The lock of a volume group."""
+        with self._guard:
+            return self._groups[vg]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The node as verbs see it.
+
+    Attributes:
+        runner: Commands and files.
+        policy: What the node allows.
+        patience: How long to insist.
+        locks: Who may change what now.
+        clock: Monotonic seconds.
+        pause: Waits so many seconds.
+    """
+
+    runner: Runner
+    policy: NodePolicy
+    patience: Patience = field(default_factory=Patience)
+    locks: Locks = field(default_factory=Locks)
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+    def attempts(self, limit_s: float) -> Iterator[bool]:
+        """Yields once per attempt, with growing, jittered pauses in between; True when it is the last one."""
+        end = self.clock() + limit_s
+        step_s = self.patience.first_pause_s
+        while True:
+            last = self.clock() + step_s >= end
+            yield last
+            if last:
+                return
+            # Two agents that lost against each other must not meet again.
+            self.pause(step_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            step_s = min(2 * step_s, self.patience.longest_pause_s)
+
+
+@contextmanager
+def failing_as(reason: Reason, **metadata: object) -> Iterator[None]:
+    """Turns a command's failure into the one error of its kind, with the tool's own words as text."""
+    try:
+        yield
+    except CommandFailedError as error:
+        raise command_error(reason, error.result, **metadata) from error
+
+
+def command_error(reason: Reason, result: CommandResult, **metadata: object) -> InternalError:
+    """The error of a failed command; its text is the tool's own."""
+    return InternalError(
+        reason,
+        result.complaint,
+        command=" ".join(result.argv[:2]),
+        exit_code=result.exit_code,
+        stderr=result.stderr.strip(),
+        **metadata,
+    )

@@ -1,0 +1,209 @@
+"""Volumes: created, described and deleted through the gluster CLI. Effects: through the runner."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.common.errors import BrickyardError, FailedPreconditionError, InternalError, NotFoundError
+from services.common.logs import get_logger
+from services.common.reasons import Reason
+from services.executor.gluster import commands as gluster
+from services.executor.gluster import reports
+from services.executor.runners.base import CommandFailedError, CommandResult
+from services.executor.tools import Tools
+
+_log = get_logger()
+_GREETING = "Welcome to gluster prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A volume as gluster is told to make it.
+
+    Attributes:
+        volume_id: Its id, kept in the volume as an option.
+        name: Its name.
+        layout: Its redundancy.
+        bricks: "host:/path" by set, then by position.
+        options: Options in the order in which they are set, without the id.
+    """
+
+    volume_id: str
+    name: str
+    layout: gluster.VolumeLayout
+    bricks: tuple[str, ...]
+    options: tuple[tuple[str, str], ...]
+
+
+def run_read(tools: Tools, argv: Sequence[str]) -> CommandResult:
+    """Runs a CLI command that changes nothing.
+
+    Raises:
+        FailedPreconditionError: GLUSTERD_NOT_RUNNING.
+        InternalError: GLUSTER_FAILED.
+    """
+    try:
+        return tools.runner.run(argv, timeout_s=gluster.READ_TIMEOUT_S)
+    except CommandFailedError as error:
+        raise gluster_error(error.result.complaint) from error
+
+
+def gluster_error(complaint: str, **metadata: object) -> BrickyardError:
+    """The error of a failed gluster command; its text is gluster's own."""
+    if reports.says_not_running(complaint):
+        return FailedPreconditionError(Reason.GLUSTERD_NOT_RUNNING, complaint, **metadata)
+    return InternalError(Reason.GLUSTER_FAILED, complaint, **metadata)
+
+
+def get_volume(tools: Tools, name: str) -> reports.GlusterVolume:
+    """A volume as glusterd describes it.
+
+    Raises:
+        NotFoundError: GLUSTER_VOLUME_NOT_FOUND.
+        FailedPreconditionError: GLUSTERD_NOT_RUNNING.
+        InternalError: GLUSTER_FAILED.
+    """
+    found = find_volume(tools, name)
+    if found is None:
+        raise NotFoundError(Reason.GLUSTER_VOLUME_NOT_FOUND, f"Volume {name} does not exist", volume=name)
+    return found
+
+
+def find_volume(tools: Tools, name: str) -> reports.GlusterVolume | None:
+    """A volume; None when gluster has none of that name."""
+    return reports.parse_volume(run_read(tools, gluster.volume_info(name)).stdout, name)
+
+
+def create_volume(tools: Tools, spec: VolumeSpec) -> None:
+    """Creates, sets up and starts a volume, or what is missing of it; all by one process when nothing is there.
+
+    On failure the volume is deleted again if this call created it.
+
+    Raises:
+        InternalError: GLUSTER_FAILED, also when the name belongs to another volume.
+        FailedPreconditionError: GLUSTERD_NOT_RUNNING.
+    """
+    commands = [
+        *gluster.create_volume(spec.name, spec.layout, spec.bricks),
+        *gluster.set_options(spec.name, [*spec.options, (gluster.ID_OPTION, spec.volume_id)]),
+        gluster.start_volume(spec.name),
+    ]
+    with tools.locks.gluster:
+        done, complaint = _run_changes(tools, commands)
+        if not complaint:
+            return
+        if done == 0 and reports.says_taken(complaint):
+            _complete(tools, spec, commands, complaint)
+            return
+        # A create that failed on another node, or whose answer got lost, may have left the volume here.
+        _undo(tools, spec, created=done > 0)
+        raise gluster_error(complaint, volume=spec.name)
+
+
+def _complete(tools: Tools, spec: VolumeSpec, commands: list[list[str]], complaint: str) -> None:
+    """Finishes a volume that an earlier, interrupted call made; refuses one that somebody else made."""
+    found = find_volume(tools, spec.name)
+    owner = found.options.get(gluster.ID_OPTION) if found is not None else None
+    mine = found is not None and (owner == spec.volume_id or (owner is None and found.bricks == spec.bricks))
+    if found is None or not mine:
+        raise gluster_error(complaint, volume=spec.name)
+    if owner == spec.volume_id and found.started and found.bricks == spec.bricks:
+        return
+    if found.bricks != spec.bricks[: len(found.bricks)]:
+        raise gluster_error(f"{complaint}, with other bricks", volume=spec.name)
+    missing = _missing_bricks(spec, len(found.bricks))
+    rest = [words for words in commands if words[1] not in ("create", "add-brick", "start")]
+    start = [] if found.started else [gluster.start_volume(spec.name)]
+    _done, failure = _run_changes(tools, [*missing, *rest, *start])
+    if failure:
+        raise gluster_error(failure, volume=spec.name)
+
+
+def _missing_bricks(spec: VolumeSpec, present: int) -> list[list[str]]:
+    """Commands for the brick sets that an interrupted creation did not come to."""
+    size = spec.layout.set_size
+    return [
+        ["volume", "add-brick", spec.name, *spec.bricks[start : start + size]]
+        for start in range(present, len(spec.bricks), size)
+    ]
+
+
+def _undo(tools: Tools, spec: VolumeSpec, *, created: bool) -> None:
+    try:
+        found = find_volume(tools, spec.name)
+        owner = found.options.get(gluster.ID_OPTION) if found is not None else None
+        ours = owner == spec.volume_id or (
+            owner is None and found is not None and (created or found.bricks == spec.bricks)
+        )
+        if found is not None and ours:
+            _remove(tools, found)
+    except BrickyardError as error:
+        # The first failure is the one to report; the operation's own undo comes again with DeleteVolume.
+        _log.warning("volume.undo_failed", volume=spec.name, error=error.message)
+
+
+def delete_volume(tools: Tools, name: str, volume_id: str) -> None:
+    """Stops and deletes a volume; absent is fine, and one of that name with another id is not touched.
+
+    Raises:
+        InternalError: GLUSTER_FAILED.
+        FailedPreconditionError: GLUSTERD_NOT_RUNNING.
+    """
+    with tools.locks.gluster:
+        found = find_volume(tools, name)
+        if found is None:
+            return
+        owner = found.options.get(gluster.ID_OPTION)
+        if owner is not None and owner != volume_id:
+            _log.warning("volume.not_ours", volume=name, owner=owner, volume_id=volume_id)
+            return
+        _remove(tools, found)
+
+
+def _remove(tools: Tools, found: reports.GlusterVolume) -> None:
+    stop = [gluster.stop_volume(found.name)] if found.started else []
+    _done, complaint = _run_changes(tools, [*stop, gluster.delete_volume(found.name)])
+    if complaint and not reports.says_absent(complaint):
+        raise gluster_error(f"Unable to delete volume {found.name}: {complaint}", volume=found.name)
+
+
+def _run_changes(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
+    """Runs commands in order, stopping at the first that fails; those that meet a foreign lock are repeated.
+
+    Returns:
+        How many succeeded, and the complaint of the one that failed, empty when none did.
+    """
+    done, complaint = 0, ""
+    for last in tools.attempts(tools.patience.gluster_lock_s):
+        result = _run_some(tools, commands[done:])
+        done += result[0]
+        complaint = result[1]
+        if not complaint or last or not reports.says_locked(complaint):
+            break
+        _log.info("gluster.locked", done=done, complaint=complaint)
+    return done, complaint
+
+
+def _run_some(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
+    """Runs commands by as few processes as their lengths allow."""
+    done = 0
+    while done < len(commands):
+        rest = commands[done:]
+        if not gluster.fits_line(rest[0]):
+            argv, text, count = gluster.command_argv(rest[0], xml=False), None, 1
+        else:
+            count = next((i for i, words in enumerate(rest) if not gluster.fits_line(words)), len(rest))
+            argv, text = gluster.script_argv(), gluster.script(rest[:count])
+        result = tools.runner.run(argv, input=text, timeout_s=gluster.TIMEOUT_S, allowed_exit_codes=None)
+        if result.exit_code != 0:
+            return done + reports.count_successes(result.stdout), _script_complaint(result)
+        done += count
+    return done, ""
+
+
+def _script_complaint(result: CommandResult) -> str:
+    """What the command that failed said; the CLI's greeting, and what its predecessors said, is left out."""
+    lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith(_GREETING)]
+    lines = lines or [line for line in result.stdout.splitlines() if line.strip() and ": success" not in line]
+    text = "\n".join(lines) or f"gluster ended with exit code {result.exit_code}"
+    # "volume create: NAME: failed: WHY", "volume set: failed: WHY": the caller knows what it asked for.
+    return text.split(": failed: ", 1)[-1].strip()

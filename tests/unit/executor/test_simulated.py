@@ -1,0 +1,153 @@
+"""The simulated tools say what the real ones said; the fleet makes nodes on demand; faults come and go."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.common.errors import FailedPreconditionError, NotFoundError
+from services.common.units import GIB, MIB
+from services.executor.gluster.commands import replicated
+from services.executor.lvm import reports
+from services.executor.policy import BrickSpec
+from services.executor.runners.simulated import Fault, FaultPlan, Fleet, FleetSettings
+from services.executor.runners.simulated.faults import read_faults
+from services.executor.runners.simulated.lvm import SimulatedLvm
+from services.executor.runners.simulated.machine import Disk, Machine
+from services.executor.volumes import VolumeSpec
+from tests.unit.executor.captures import LVM, UTIL_LINUX, XFS, capture
+from tests.unit.executor.fleets import ready
+
+# The recorded session, in its order, on a disk of 4 GiB that held an ext4 file system.
+SESSION = [
+    "vgs-absent", "lvs-absent", "pvcreate-missing", "pvcreate-signature", "!wipefs", "pvcreate", "vgcreate",
+    "vgcreate-taken", "pvcreate-in-group", "lvcreate", "lvcreate-pool-exists", "lvcreate-name-exists",
+    "lvcreate-full-by-metadata", "lvcreate-no-group", "vgremove-with-volumes", "pvremove-in-group", "lvremove-absent",
+    "lvremove-no-group", "lvremove", "vgremove", "vgremove-absent", "pvremove", "pvremove-absent",
+]  # fmt: skip
+
+
+def test_lvm_says_what_the_real_one_said() -> None:
+    tools = SimulatedLvm(Machine("node1", [Disk("/dev/ubdd", 4 * GIB, signature="ext4")]))
+    for case in SESSION:
+        if case.startswith("!"):
+            real = capture(UTIL_LINUX, case[1:])
+            assert tools.wipe(real.argv)[0] == real.exit_code
+            continue
+        real = capture(LVM, case)
+        code, _out, err = tools.run(real.argv)
+        assert (case, code, err) == (case, real.exit_code, real.stderr)
+
+
+def test_lvm_reports_the_sizes_that_the_real_one_reported() -> None:
+    tools = SimulatedLvm(Machine("node1", [Disk("/dev/ubdd", 4 * GIB)]))
+    for case in ("pvcreate", "vgcreate"):
+        tools.run(capture(LVM, case).argv)
+    real = capture(LVM, "vgs")
+    mine = reports.parse_volume_groups(tools.run(real.argv)[1])[0]
+    theirs = reports.parse_volume_groups(real.stdout)[0]
+    assert (mine.total_bytes, mine.free_bytes, mine.pv_path) == (theirs.total_bytes, theirs.free_bytes, theirs.pv_path)
+    for case in ("lvcreate", "lvcreate-name-exists"):
+        tools.run(capture(LVM, case).argv)
+    full = capture(LVM, "fullreport")
+    mine_after, their_after = (
+        next(group for group in reports.parse_everything(text)[0] if group.name == mine.name)
+        for text in (tools.run(full.argv)[1], full.stdout)
+    )
+    assert mine_after.free_bytes == their_after.free_bytes
+
+
+def test_mkfs_says_what_the_real_one_said() -> None:
+    tools = SimulatedLvm(Machine("node1", [Disk("/dev/ubdd", 4 * GIB)]))
+    for case in ("pvcreate", "vgcreate", "lvcreate"):
+        tools.run(capture(LVM, case).argv)
+    assert tools.make_xfs(capture(XFS, "mkfs").argv)[0] == 0
+    exists = capture(XFS, "mkfs-exists")
+    assert tools.make_xfs(exists.argv) == (exists.exit_code, exists.stdout, exists.stderr)
+    missing = capture(XFS, "mkfs-missing")
+    code, _out, err = tools.make_xfs(missing.argv)
+    assert (code, err.splitlines()[0]) == (missing.exit_code, missing.stderr.splitlines()[0])
+
+
+def test_nodes_are_named_and_addressed() -> None:
+    fleet = Fleet(FleetSettings(nodes=2, disks=1))
+    assert [(each.name, each.daemon.hostnames) for each in fleet.nodes()] == [
+        ("node1", ["10.0.0.1"]),
+        ("node2", ["10.0.0.2"]),
+    ]
+    assert [disk.path for disk in fleet.node("node1").node.storage().unused] == ["/dev/sdb"]
+    for name in ("node3", ""):
+        with pytest.raises(NotFoundError):
+            fleet.lookup(name)
+    assert Fleet(FleetSettings(nodes=1)).lookup("").hostname() == "node1"
+
+
+def test_anything_comes_into_being_when_it_is_named() -> None:
+    fleet = Fleet(FleetSettings(nodes=0, accept_any=True))
+    hosts = {"alpha": "192.168.0.1", "beta": "192.168.0.2", "gamma": "192.168.0.3"}
+    alpha = fleet.lookup("alpha")
+    specs: list[tuple[str, BrickSpec]] = []
+    for number, (name, storage) in enumerate(hosts.items()):
+        node = fleet.lookup(name)
+        if name != "alpha":
+            alpha.probe_peer(storage)
+        node.create_device(f"{number}" * 32, "/dev/fake/disk", destroy_data=False)
+        spec = node.policy.brick(
+            brick_id=f"{number}" * 32, device_id=f"{number}" * 32, lv_name="", pool_name="", path="",
+            size_bytes=GIB, pool_bytes=GIB, metadata_bytes=8 * MIB,
+        )  # fmt: skip
+        node.create_brick(spec)
+        specs.append((storage, spec))
+    bricks = tuple(f"{storage}:{spec.path}" for storage, spec in specs)
+    alpha.create_volume(VolumeSpec("f" * 32, "vol", replicated(3, arbiter=False), bricks, ()))
+    assert fleet.lookup("gamma").get_volume("vol").bricks == bricks
+    fleet.lookup("beta").delete_volume("vol", "f" * 32)
+    assert fleet.node("alpha").volumes() == {}
+
+
+def test_a_fault_lets_pass_strikes_and_is_spent() -> None:
+    plan = FaultPlan([Fault("mkfs", node="node[12]", after=1, times=2, name="f")])
+    struck = [plan.strike("node1", "mkfs.xfs /dev/x", 1) is not None for _ in range(5)]
+    assert struck == [False, True, True, False, False]
+    assert plan.hits("f") == 2
+    assert FaultPlan([Fault("mkfs", node="node[12]")]).strike("node3", "mkfs.xfs", 1) is None
+
+
+def test_whole_verbs_can_fail() -> None:
+    lab = ready()
+    lab.fail("^verb CreateBrick$", stderr="no", name="f")
+    journal = lab.node(1).journal
+    with pytest.raises(Exception, match="no"):
+        journal.run("r", "CreateBrick", b"", lambda: b"done")
+    assert journal.run("r", "CreateBrick", b"", lambda: b"done") == b"done"
+
+
+def test_faults_of_a_file_are_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "faults.toml"
+    plan = FaultPlan(file=file)
+    assert plan.strike("node1", "mkfs.xfs", 1) is None
+    file.write_text('[[fault]]\ncommand = "mkfs"\ntimes = 0\nstderr = "disk on fire"\n')
+    found = plan.strike("node1", "mkfs.xfs", 1)
+    assert found is not None
+    assert found.stderr == "disk on fire"
+    file.write_text("")
+    assert plan.strike("node1", "mkfs.xfs", 1) is None
+    file.unlink()
+    assert plan.strike("node1", "mkfs.xfs", 1) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[[fault]]\nunknown = 1\n", '[[fault]]\ncommand = "("\n', '[[fault]]\ncommand = "x"\naction = "explode"\n', "=="],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "faults.toml"
+    file.write_text(text)
+    with pytest.raises(FailedPreconditionError, match=r"faults\.toml"):
+        read_faults(file)
+
+
+def test_json_is_as_good(tmp_path: Path) -> None:
+    file = tmp_path / "faults.json"
+    file.write_text(json.dumps({"fault": [{"command": "x", "action": "stall", "stall_s": 0.5}]}))
+    assert read_faults(file) == [Fault("x", action="stall", stall_s=0.5)]
