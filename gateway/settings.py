@@ -16,6 +16,7 @@ class ProvisioningSettings:
         max_volumes_per_cluster: Volumes of one cluster, 0 = no limit.
         average_file_size_bytes: For the size of arbiter bricks.
         zone_checking: "none" or "strict", when the volume's options do not say.
+        rebalance_on_expansion: Whether data is moved onto the new bricks of a volume that was made larger.
         strategy: Name of the placement strategy; empty = the allocator's default.
         pre_request_volume_options: Gluster options set before a request's own, comma separated.
         post_request_volume_options: Gluster options set after a request's own, comma separated.
@@ -27,6 +28,7 @@ class ProvisioningSettings:
     max_volumes_per_cluster: int = 1000
     average_file_size_bytes: int = 64 * KIB
     zone_checking: str = "none"
+    rebalance_on_expansion: bool = True
     strategy: str = ""
     pre_request_volume_options: str = ""
     post_request_volume_options: str = ""

@@ -158,6 +158,22 @@ class OperatorServicer(OperatorServiceServicer):
         operation = await self._use_cases.delete_volume(request.volume_id, request_id=request.request_id or None)
         return pb.DeleteVolumeResponse(operation=operation)
 
+    async def ExpandVolume(self, request: pb.ExpandVolumeRequest, context: Any) -> pb.ExpandVolumeResponse:
+        operation = await self._use_cases.expand_volume(
+            request.volume_id, request.added_size_bytes, request_id=request.request_id or None
+        )
+        return pb.ExpandVolumeResponse(operation=operation)
+
+    async def CloneVolume(self, request: pb.CloneVolumeRequest, context: Any) -> pb.CloneVolumeResponse:
+        operation = await self._use_cases.clone_volume(
+            request.volume_id, name=request.name, request_id=request.request_id or None
+        )
+        return pb.CloneVolumeResponse(operation=operation)
+
+    async def ResyncDevice(self, request: pb.ResyncDeviceRequest, context: Any) -> pb.ResyncDeviceResponse:
+        operation = await self._use_cases.resync_device(request.device_id, request_id=request.request_id or None)
+        return pb.ResyncDeviceResponse(operation=operation)
+
     async def GetOperation(self, request: pb.GetOperationRequest, context: Any) -> pb.GetOperationResponse:
         return pb.GetOperationResponse(operation=await self._use_cases.get_operation(request.operation_id))
 

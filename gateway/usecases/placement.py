@@ -10,7 +10,13 @@ from brickyard.allocator.v1.allocator_service_pb2 import (
     PlacementRules,
     PlanVolumeResponse,
 )
-from brickyard.topology.v1.volume_pb2 import DURABILITY_TYPE_NONE, DURABILITY_TYPE_UNSPECIFIED, Brick, Volume
+from brickyard.topology.v1.volume_pb2 import (
+    DURABILITY_TYPE_NONE,
+    DURABILITY_TYPE_UNSPECIFIED,
+    Brick,
+    Durability,
+    Volume,
+)
 from gateway.settings import ProvisioningSettings
 from gateway.usecases.port import NewVolume
 from services.common.units import KIB
@@ -40,15 +46,17 @@ def _option(options: Iterable[str], name: str) -> str:
     return found
 
 
-def placement_rules(volume: NewVolume, options: Iterable[str], settings: ProvisioningSettings) -> PlacementRules:
-    """What the volume's options and the server's settings ask of the placement."""
+def placement_rules(
+    durability: Durability, snapshot_factor: float, options: Iterable[str], settings: ProvisioningSettings
+) -> PlacementRules:
+    """What a volume's options and the server's settings ask of the placement."""
     options = list(options)
     zone_checking = _option(options, "user.heketi.zone-checking") or settings.zone_checking
     average_kib = _option(options, "user.heketi.average-file-size")
     average_bytes = int(average_kib) * KIB if average_kib.isascii() and average_kib.isdigit() else 0
     return PlacementRules(
-        durability=volume.durability,
-        snapshot_factor=volume.snapshot_factor if volume.snapshot_enabled else 1.0,
+        durability=durability,
+        snapshot_factor=snapshot_factor,
         zone_rule=ZONE_RULE_STRICT if zone_checking == "strict" else ZONE_RULE_NONE,
         tag_rule=_option(options, "user.heketi.device-tag-match"),
         arbiter=_option(options, "user.heketi.arbiter") in _TRUE,
@@ -62,29 +70,41 @@ def placement_rules(volume: NewVolume, options: Iterable[str], settings: Provisi
     )
 
 
+def named_bricks(
+    volume_id: str, plan: PlanVolumeResponse, brick_ids: Iterable[str], *, first_set: int = 0
+) -> list[Brick]:
+    """The bricks of a plan with their ids, paths and LVM names, named as Heketi names them.
+
+    Args:
+        volume_id: The volume that gets them.
+        plan: Where they go.
+        brick_ids: One id for each.
+        first_set: Index of the first brick set: how many the volume has already.
+    """
+    return [
+        Brick(
+            id=brick_id,
+            volume_id=volume_id,
+            device_id=placed.device_id,
+            node_id=placed.node_id,
+            path=f"{MOUNT_ROOT}/vg_{placed.device_id}/brick_{brick_id}/brick",
+            size_bytes=placed.size_bytes,
+            thin_pool_size_bytes=placed.thin_pool_size_bytes,
+            pool_metadata_size_bytes=placed.pool_metadata_size_bytes,
+            thin_pool_name=f"tp_{brick_id}",
+            lv_name=f"brick_{brick_id}",
+            role=placed.role,
+            set_index=first_set + placed.set_index,
+            position=placed.position,
+        )
+        for placed, brick_id in zip(plan.bricks, brick_ids, strict=True)
+    ]
+
+
 def planned_volume(
     volume_id: str, volume: NewVolume, options: Iterable[str], plan: PlanVolumeResponse, brick_ids: Iterable[str]
 ) -> Volume:
     """The volume as it will be recorded: every brick placed and named as Heketi names them."""
-    bricks = []
-    for placed, brick_id in zip(plan.bricks, brick_ids, strict=False):
-        bricks.append(
-            Brick(
-                id=brick_id,
-                volume_id=volume_id,
-                device_id=placed.device_id,
-                node_id=placed.node_id,
-                path=f"{MOUNT_ROOT}/vg_{placed.device_id}/brick_{brick_id}/brick",
-                size_bytes=placed.size_bytes,
-                thin_pool_size_bytes=placed.thin_pool_size_bytes,
-                pool_metadata_size_bytes=placed.pool_metadata_size_bytes,
-                thin_pool_name=f"tp_{brick_id}",
-                lv_name=f"brick_{brick_id}",
-                role=placed.role,
-                set_index=placed.set_index,
-                position=placed.position,
-            )
-        )
     planned = Volume(
         id=volume_id,
         name=volume.name or f"vol_{volume_id}",
@@ -96,7 +116,7 @@ def planned_volume(
         block=volume.block,
         snapshot_enabled=volume.snapshot_enabled,
         snapshot_factor=volume.snapshot_factor if volume.snapshot_enabled else 1.0,
-        bricks=bricks,
+        bricks=named_bricks(volume_id, plan, brick_ids),
     )
     if planned.durability.type == DURABILITY_TYPE_UNSPECIFIED:
         planned.durability.type = DURABILITY_TYPE_NONE

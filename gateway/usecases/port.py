@@ -145,6 +145,9 @@ class UseCases(Protocol):
     ) -> operation_pb2.Operation:
         """Changes the state of a device; refusals by the state machine are the operation's error."""
 
+    async def resync_device(self, device_id: str, *, request_id: str | None = None) -> operation_pb2.Operation:
+        """Measures a device again."""
+
     async def update_device_tags(
         self, device_id: str, change: topology_service_pb2.TagChange.ValueType, tags: Mapping[str, str]
     ) -> Mapping[str, str]:
@@ -158,6 +161,16 @@ class UseCases(Protocol):
 
     async def list_volumes(self, cluster_id: str = "") -> Sequence[volume_pb2.Volume]:
         """Volumes, ascending by id, without bricks."""
+
+    async def expand_volume(
+        self, volume_id: str, added_size_bytes: int, *, request_id: str | None = None
+    ) -> operation_pb2.Operation:
+        """Plans, reserves and begins to add brick sets."""
+
+    async def clone_volume(
+        self, volume_id: str, *, name: str = "", request_id: str | None = None
+    ) -> operation_pb2.Operation:
+        """Begins to make a copy-on-write copy."""
 
     async def delete_volume(self, volume_id: str, *, request_id: str | None = None) -> operation_pb2.Operation:
         """Begins to remove a volume."""

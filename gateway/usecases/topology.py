@@ -280,6 +280,12 @@ class TopologyUseCases:
         )
         return await self._begin(spec, request_id, (device_id, state, skip_heal_check))
 
+    async def resync_device(self, device_id: str, *, request_id: str | None = None) -> operation_pb2.Operation:
+        """See `UseCases`."""
+        check_id("device_id", device_id)
+        spec = operation_pb2.OperationSpec(resync_device=operation_pb2.ResyncDeviceSpec(device_id=device_id))
+        return await self._begin(spec, request_id, device_id)
+
     async def update_device_tags(
         self, device_id: str, change: topology_service_pb2.TagChange.ValueType, tags: Mapping[str, str]
     ) -> Mapping[str, str]:

@@ -86,12 +86,23 @@ def check_new_device(device: NewDevice) -> None:
     check_tags(device.tags)
 
 
+def check_volume_size(field: str, size_bytes: int) -> None:
+    """A whole number of GiB, 1 or more."""
+    if size_bytes < GIB or size_bytes % GIB or size_bytes > MAX_SIZE_BYTES:
+        raise _refuse(field, size_bytes, f"must be a multiple of {GIB} from {GIB} to {MAX_SIZE_BYTES}")
+
+
+def check_volume_name(name: str) -> None:
+    """Letters, digits, "_" and "-", 1 to 255."""
+    if _NAME.fullmatch(name) is None or len(name) > 255:
+        raise _refuse("name", name, "must be letters, digits, '_' or '-', at most 255")
+
+
 def check_new_volume(volume: NewVolume) -> None:
     """See `NewVolume`."""
-    if volume.size_bytes < GIB or volume.size_bytes % GIB or volume.size_bytes > MAX_SIZE_BYTES:
-        raise _refuse("size_bytes", volume.size_bytes, f"must be a multiple of {GIB} from {GIB} to {MAX_SIZE_BYTES}")
-    if volume.name and (_NAME.fullmatch(volume.name) is None or len(volume.name) > 255):
-        raise _refuse("name", volume.name, "must be letters, digits, '_' or '-', at most 255")
+    check_volume_size("size_bytes", volume.size_bytes)
+    if volume.name:
+        check_volume_name(volume.name)
     for cluster_id in volume.cluster_ids:
         check_id("cluster_ids", cluster_id)
     if not 0 <= volume.gid <= MAX_GID:

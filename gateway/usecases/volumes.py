@@ -1,17 +1,17 @@
 """The use cases over volumes and operations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from brickyard.allocator.v1.allocator_service_pb2 import PlanVolumeRequest
+from brickyard.allocator.v1.allocator_service_pb2 import PlanVolumeRequest, PlanVolumeResponse
 from brickyard.topology.v1 import operation_pb2, operation_service_pb2, topology_service_pb2, volume_pb2
 from gateway.clients import AgentCaller
 from gateway.operations.engine import OperationEngine
 from gateway.settings import ProvisioningSettings
-from gateway.usecases.placement import all_options, placement_rules, planned_volume
+from gateway.usecases.placement import all_options, named_bricks, placement_rules, planned_volume
 from gateway.usecases.port import NewVolume
 from gateway.usecases.topology import TopologyUseCases
-from gateway.usecases.validation import check_id, check_new_volume
+from gateway.usecases.validation import check_id, check_new_volume, check_volume_name, check_volume_size
 from services.common.channels import call_aio
 from services.common.errors import AbortedError
 from services.common.ids import new_id
@@ -50,30 +50,103 @@ class GatewayUseCases(TopologyUseCases):
         if first is not None:
             return first
         options = all_options(volume.options, self._settings)
+        snapshot_factor = volume.snapshot_factor if volume.snapshot_enabled else 1.0
         plan_request = PlanVolumeRequest(
             size_bytes=volume.size_bytes,
-            rules=placement_rules(volume, options, self._settings),
+            rules=placement_rules(volume.durability, snapshot_factor, options, self._settings),
             cluster_ids=volume.cluster_ids,
             volume_name=volume.name,
             block=volume.block,
             max_volumes_per_cluster=self._settings.max_volumes_per_cluster,
         )
         volume_id = new_id()
-        for attempt in range(1, _MAX_PLANS + 1):
-            plan = await call_aio(self._allocator.PlanVolume, plan_request)
+
+        def spec_of(plan: PlanVolumeResponse) -> operation_pb2.OperationSpec:
             planned = planned_volume(volume_id, volume, options, plan, [new_id() for _ in plan.bricks])
-            spec = operation_pb2.OperationSpec(
+            return operation_pb2.OperationSpec(
                 create_volume=operation_pb2.CreateVolumeSpec(
                     volume=planned, max_volumes_per_cluster=self._settings.max_volumes_per_cluster
                 )
             )
+
+        return await self._begin_planned(plan_request, spec_of, request_id, volume)
+
+    async def _begin_planned(
+        self,
+        plan_request: PlanVolumeRequest,
+        spec_of: Callable[[PlanVolumeResponse], operation_pb2.OperationSpec],
+        request_id: str | None,
+        asked: object,
+    ) -> operation_pb2.Operation:
+        """Plans and begins; plans again while others take the planned space in between."""
+        for attempt in range(1, _MAX_PLANS + 1):
+            plan = await call_aio(self._allocator.PlanVolume, plan_request)
             try:
-                return await self._begin(spec, request_id, volume)
+                return await self._begin(spec_of(plan), request_id, asked)
             except AbortedError as error:
                 if error.reason is not Reason.PLAN_OUTDATED or attempt == _MAX_PLANS:
                     raise
                 _log.info("volume.plan_outdated", attempt=attempt, message=error.message)
         raise AssertionError  # the loop returns or raises
+
+    async def expand_volume(
+        self, volume_id: str, added_size_bytes: int, *, request_id: str | None = None
+    ) -> operation_pb2.Operation:
+        """See `UseCases`."""
+        check_id("volume_id", volume_id)
+        check_volume_size("added_size_bytes", added_size_bytes)
+        asked = (volume_id, added_size_bytes)
+        first = await self._repeated(
+            operation_pb2.OperationSpec(expand_volume=operation_pb2.ExpandVolumeSpec()), request_id, asked
+        )
+        if first is not None:
+            return first
+        volume, _ = await self.get_volume(volume_id)
+        factor = volume.snapshot_factor if volume.snapshot_enabled else 1.0
+        plan_request = PlanVolumeRequest(
+            size_bytes=added_size_bytes,
+            rules=placement_rules(volume.durability, factor, volume.options, self._settings),
+            cluster_ids=[volume.cluster_id],
+            existing_brick_count=len(volume.bricks),
+        )
+        sets = 1 + max((brick.set_index for brick in volume.bricks), default=-1)
+
+        def spec_of(plan: PlanVolumeResponse) -> operation_pb2.OperationSpec:
+            bricks = named_bricks(volume_id, plan, [new_id() for _ in plan.bricks], first_set=sets)
+            return operation_pb2.OperationSpec(
+                expand_volume=operation_pb2.ExpandVolumeSpec(
+                    volume_id=volume_id,
+                    added_size_bytes=added_size_bytes,
+                    bricks=bricks,
+                    rebalance=self._settings.rebalance_on_expansion,
+                )
+            )
+
+        return await self._begin_planned(plan_request, spec_of, request_id, asked)
+
+    async def clone_volume(
+        self, volume_id: str, *, name: str = "", request_id: str | None = None
+    ) -> operation_pb2.Operation:
+        """See `UseCases`."""
+        check_id("volume_id", volume_id)
+        if name:
+            check_volume_name(name)
+        asked = (volume_id, name)
+        first = await self._repeated(
+            operation_pb2.OperationSpec(clone_volume=operation_pb2.CloneVolumeSpec()), request_id, asked
+        )
+        if first is not None:
+            return first
+        source, _ = await self.get_volume(volume_id)
+        spec = operation_pb2.OperationSpec(
+            clone_volume=operation_pb2.CloneVolumeSpec(
+                source_volume_id=volume_id,
+                volume_id=new_id(),
+                name=name,
+                brick_ids=[new_id() for _ in source.bricks],
+            )
+        )
+        return await self._begin(spec, request_id, asked)
 
     async def get_volume(self, volume_id: str) -> tuple[volume_pb2.Volume, Sequence[str]]:
         """See `UseCases`."""

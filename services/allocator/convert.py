@@ -67,7 +67,9 @@ def device(message: inventory_pb2.InventoryDevice) -> model.InventoryDevice:
     )
 
 
-def volume_request(size_bytes: int, rules: pb.PlacementRules, *, seed: str) -> model.VolumeRequest:
+def volume_request(
+    size_bytes: int, rules: pb.PlacementRules, *, seed: str, existing_bricks: int = 0
+) -> model.VolumeRequest:
     """A request of the core.
 
     Raises:
@@ -89,6 +91,7 @@ def volume_request(size_bytes: int, rules: pb.PlacementRules, *, seed: str) -> m
             tag_rule=rules.tag_rule,
             arbiter=rules.arbiter,
             average_file_size_bytes=rules.average_file_size_bytes or model.DEFAULT_AVERAGE_FILE_SIZE_BYTES,
+            existing_bricks=existing_bricks,
             limits=model.BrickLimits(
                 min_brick_bytes=limits.min_brick_size_bytes or defaults.min_brick_bytes,
                 max_brick_bytes=limits.max_brick_size_bytes or defaults.max_brick_bytes,
@@ -135,6 +138,7 @@ def refusal_error(cluster_id: str, wanted: model.VolumeRequest, refusal: Refusal
         brick_size_bytes=refusal.brick_size_bytes,
         average_file_size_bytes=wanted.average_file_size_bytes,
         rule=wanted.tag_rule,
+        stopped_by=refusal.stopped_by.value if refusal.stopped_by else "",
         device_count=len(refusal.devices),
         devices=json.dumps(list(_device_rows(refusal)), separators=(",", ":")),
     )

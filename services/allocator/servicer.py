@@ -45,7 +45,14 @@ class AllocatorServicer(AllocatorServiceServicer):
         self._list_candidates = list_candidates
 
     def PlanVolume(self, request: pb.PlanVolumeRequest, context: Any) -> pb.PlanVolumeResponse:
-        wanted = convert.volume_request(request.size_bytes, request.rules, seed=request.rules.seed or new_id())
+        wanted = convert.volume_request(
+            request.size_bytes,
+            request.rules,
+            seed=request.rules.seed or new_id(),
+            existing_bricks=request.existing_brick_count,
+        )
+        if request.existing_brick_count:
+            return self._plan_expansion(request, wanted)
         candidates = self._list_candidates(
             ListCandidateClustersRequest(
                 cluster_ids=request.cluster_ids,
@@ -68,6 +75,19 @@ class AllocatorServicer(AllocatorServiceServicer):
                 return answer
             refusals[candidate.cluster_id] = answer
         raise _all_refused(refusals, eligible=eligible)
+
+    def _plan_expansion(self, request: pb.PlanVolumeRequest, wanted: VolumeRequest) -> pb.PlanVolumeResponse:
+        if len(request.cluster_ids) != 1:
+            raise InvalidArgumentError(
+                Reason.INVALID_ARGUMENT,
+                f"cluster_ids: {len(request.cluster_ids)} given; an existing volume is in exactly one cluster",
+                field="cluster_ids",
+                value=len(request.cluster_ids),
+            )
+        answer = self._plan_in(request.cluster_ids[0], wanted)
+        if isinstance(answer, BrickyardError):
+            raise answer
+        return answer
 
     def _plan_in(self, cluster_id: str, wanted: VolumeRequest) -> pb.PlanVolumeResponse | BrickyardError:
         index = self._inventory.current(cluster_id)

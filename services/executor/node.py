@@ -1,6 +1,6 @@
 """One node: the verbs of the contract, its journal, and its start. Effects: through the runner."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from services.common.errors import NotFoundError
 from services.common.reasons import Reason
@@ -84,9 +84,9 @@ class Node:
         """Creates, sets up and starts a volume; see volumes.create_volume."""
         volumes.create_volume(self._tools, spec)
 
-    def delete_volume(self, name: str, volume_id: str) -> None:
+    def delete_volume(self, name: str, volume_id: str, bricks: Collection[str] = ()) -> None:
         """Stops and deletes a volume; see volumes.delete_volume."""
-        volumes.delete_volume(self._tools, check_volume_name(name), volume_id)
+        volumes.delete_volume(self._tools, check_volume_name(name), volume_id, bricks)
 
     def get_volume(self, name: str) -> GlusterVolume:
         """A volume as glusterd describes it."""

@@ -189,7 +189,11 @@ class ExecutorServicer(service.ExecutorServiceServicer):
             context,
             request,
             messages.DeleteVolumeResponse,
-            lambda node: node.delete_volume(request.name, check_volume_id(request.volume_id)),
+            lambda node: node.delete_volume(
+                request.name,
+                check_volume_id(request.volume_id),
+                [_brick_text(brick) for brick in request.bricks],
+            ),
         )
 
     def AddBricks(
@@ -273,9 +277,13 @@ def _volume_spec(request: messages.CreateVolumeRequest) -> VolumeSpec:
         volume_id=check_volume_id(request.volume_id),
         name=check_volume_name(request.name),
         layout=layout,
-        bricks=tuple(f"{check_hostname(brick.hostname)}:{check_brick_path(brick.path)}" for brick in request.bricks),
+        bricks=tuple(_brick_text(brick) for brick in request.bricks),
         options=tuple(check_options(request.options)),
     )
+
+
+def _brick_text(brick: messages.GlusterBrick) -> str:
+    return f"{check_hostname(brick.hostname)}:{check_brick_path(brick.path)}"
 
 
 def _layout(durability: volume_pb2.Durability, *, arbiter: bool) -> gluster.VolumeLayout:

@@ -1,6 +1,6 @@
 """Volumes: created, described and deleted through the gluster CLI. Effects: through the runner."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from services.common.errors import BrickyardError, FailedPreconditionError, InternalError, NotFoundError
@@ -141,8 +141,14 @@ def _undo(tools: Tools, spec: VolumeSpec, *, created: bool) -> None:
         _log.warning("volume.undo_failed", volume=spec.name, error=error.message)
 
 
-def delete_volume(tools: Tools, name: str, volume_id: str) -> None:
-    """Stops and deletes a volume; absent is fine, and one of that name with another id is not touched.
+def delete_volume(tools: Tools, name: str, volume_id: str, bricks: Collection[str] = ()) -> None:
+    """Stops and deletes a volume; absent is fine, and somebody else's volume of that name is not touched.
+
+    Args:
+        tools: What the node works with.
+        name: Name of the volume.
+        volume_id: Its id; a volume with another one is somebody else's.
+        bricks: "host:/path" of each brick; a volume without an id is ours when it has no other bricks.
 
     Raises:
         InternalError: GLUSTER_FAILED.
@@ -153,7 +159,8 @@ def delete_volume(tools: Tools, name: str, volume_id: str) -> None:
         if found is None:
             return
         owner = found.options.get(gluster.ID_OPTION)
-        if owner is not None and owner != volume_id:
+        ours = owner == volume_id or (owner is None and set(found.bricks) <= set(bricks))
+        if not ours:
             _log.warning("volume.not_ours", volume=name, owner=owner, volume_id=volume_id)
             return
         _remove(tools, found)
@@ -161,8 +168,13 @@ def delete_volume(tools: Tools, name: str, volume_id: str) -> None:
 
 def _remove(tools: Tools, found: reports.GlusterVolume) -> None:
     stop = [gluster.stop_volume(found.name)] if found.started else []
-    _done, complaint = _run_changes(tools, [*stop, gluster.delete_volume(found.name)])
+    done, complaint = _run_changes(tools, [*stop, gluster.delete_volume(found.name)])
     if complaint and not reports.says_absent(complaint):
+        if stop and done:
+            # A volume that cannot be deleted now, for a peer is down, shall serve its clients as before.
+            _started, failure = _run_changes(tools, [gluster.start_volume(found.name)])
+            if failure:
+                _log.warning("volume.not_started_again", volume=found.name, error=failure)
         raise gluster_error(f"Unable to delete volume {found.name}: {complaint}", volume=found.name)
 
 

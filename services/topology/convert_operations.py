@@ -7,6 +7,8 @@ from types import MappingProxyType
 from google.protobuf.message import Message
 
 from brickyard.topology.v1 import operation_pb2
+from services.common.errors import UnimplementedError
+from services.common.reasons import Reason
 from services.topology.convert import timestamp
 from services.topology.domain.checks import invalid
 from services.topology.domain.model import OperationKind, OperationState
@@ -64,11 +66,21 @@ def operation_message(row: OperationRow) -> operation_pb2.Operation:
 
 
 def spec_kind(spec: operation_pb2.OperationSpec) -> OperationKind:
-    """The kind of a spec. Raises InvalidArgumentError when it has none."""
+    """The kind of a spec.
+
+    Raises:
+        InvalidArgumentError: It has none.
+        UnimplementedError: NOT_SUPPORTED_YET: the contract has it, this version does not.
+    """
     kind = spec.WhichOneof("kind")
     if kind is None:
         raise invalid("spec.kind", "", "is missing")
-    return OperationKind(kind)
+    try:
+        return OperationKind(kind)
+    except ValueError as error:
+        raise UnimplementedError(
+            Reason.NOT_SUPPORTED_YET, f"operations of kind {kind} are not supported yet", kind=kind
+        ) from error
 
 
 def _clear(message: Message, *fields: str) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from brickyard.topology.v1 import operation_pb2
-from gateway.operations.kinds.devices import AddDevice, DeleteDevice, SetDeviceState
+from gateway.operations.kinds.devices import AddDevice, DeleteDevice, ResyncDevice, SetDeviceState
 from gateway.operations.kinds.nodes import AddNode, DeleteNode, SetNodeState
-from gateway.operations.kinds.volumes import CreateVolume, DeleteVolume
+from gateway.operations.kinds.volumes import CloneVolume, CreateVolume, DeleteVolume, ExpandVolume
 from gateway.operations.work import Kind
 
 KINDS: Mapping[operation_pb2.OperationKind.ValueType, Kind] = {
@@ -17,4 +17,7 @@ KINDS: Mapping[operation_pb2.OperationKind.ValueType, Kind] = {
     operation_pb2.OPERATION_KIND_DELETE_DEVICE: DeleteDevice(),
     operation_pb2.OPERATION_KIND_SET_NODE_STATE: SetNodeState(),
     operation_pb2.OPERATION_KIND_SET_DEVICE_STATE: SetDeviceState(),
+    operation_pb2.OPERATION_KIND_EXPAND_VOLUME: ExpandVolume(),
+    operation_pb2.OPERATION_KIND_CLONE_VOLUME: CloneVolume(),
+    operation_pb2.OPERATION_KIND_RESYNC_DEVICE: ResyncDevice(),
 }

@@ -3,6 +3,7 @@
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
+from gateway.clients import manage_hostname
 from gateway.operations.work import Work
 from services.common.errors import NotFoundError, UnavailableError
 from services.common.reasons import Reason
@@ -65,6 +66,25 @@ class DeleteDevice:
 
     async def undo(self, work: Work) -> None:
         """Nothing to take back: the device stays, and deleting it again goes on where this one stopped."""
+
+
+class ResyncDevice:
+    """The agent measures the device; the topology takes the new sizes and keeps its reservations."""
+
+    redo_after_crash = True
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        device = work.operation.spec.resync_device.device
+        work.progress.total_steps, work.progress.step = 1, "measure device"
+        node = await _node(work, device.node_id)
+        answer: executor_pb2.GetDeviceResponse = await work.agents.call(
+            manage_hostname(node), "GetDevice", executor_pb2.GetDeviceRequest(device_id=device.id)
+        )
+        return CommitOperationRequest(device_facts=answer.facts)
+
+    async def undo(self, work: Work) -> None:
+        """Nothing was done."""
 
 
 class SetDeviceState:

@@ -1,10 +1,15 @@
-"""Create and delete a volume: bricks side by side, one call for the gluster volume."""
+"""Create, expand, clone and delete a volume: bricks side by side, one call for the gluster volume."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
-from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest, RemovedBricks
+from brickyard.topology.v1.operation_service_pb2 import (
+    ClonedBrick,
+    ClonedBricks,
+    CommitOperationRequest,
+    RemovedBricks,
+)
 from brickyard.topology.v1.volume_pb2 import BRICK_ROLE_ARBITER, Brick, Volume
 from gateway.clients import storage_hostname
 from gateway.operations.work import Work, all_or_first_error, on_first_answering
@@ -58,6 +63,117 @@ class DeleteVolume:
         """Nothing can be taken back: the volume stays listed, and deleting it again goes on where this one stopped."""
 
 
+class ExpandVolume:
+    """New bricks on all nodes in parallel, then one call that adds them.
+
+    Carried on after a crash: once gluster has the bricks, clients may have put files on them.
+    """
+
+    redo_after_crash = True
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        spec = work.operation.spec.expand_volume
+        nodes = await work.nodes_by_id(spec.volume.cluster_id)
+        work.progress.total_steps = len(spec.bricks) + 1
+        await all_or_first_error([_create_brick(work, nodes, spec.volume, brick) for brick in spec.bricks])
+
+        async def add(node: Node) -> executor_pb2.AddBricksResponse:
+            request = executor_pb2.AddBricksRequest(
+                name=spec.volume.name,
+                volume_id=spec.volume_id,
+                durability=spec.volume.durability,
+                bricks=_gluster_bricks(spec.bricks, nodes),
+                arbiter=_has_arbiter(spec.bricks),
+                rebalance=spec.rebalance,
+            )
+            answer: executor_pb2.AddBricksResponse = await work.change(
+                node, "AddBricks", request, step="add bricks", key="add-bricks"
+            )
+            return answer
+
+        await on_first_answering(work, _brick_nodes_first(spec.volume, nodes), add)
+        return CommitOperationRequest()
+
+    async def undo(self, work: Work) -> None:
+        """See `Kind.undo`."""
+        spec = work.operation.spec.expand_volume
+        nodes = await work.nodes_by_id(spec.volume.cluster_id)
+        work.progress.total_steps = len(spec.bricks) + 1
+
+        async def remove(node: Node) -> executor_pb2.RemoveBricksResponse:
+            request = executor_pb2.RemoveBricksRequest(
+                name=spec.volume.name,
+                volume_id=spec.volume_id,
+                durability=spec.volume.durability,
+                bricks=_gluster_bricks(spec.bricks, nodes),
+            )
+            answer: executor_pb2.RemoveBricksResponse = await work.change(
+                node, "RemoveBricks", request, step="remove bricks", key="undo/remove-bricks"
+            )
+            return answer
+
+        await on_first_answering(work, _brick_nodes_first(spec.volume, nodes), remove)
+        await all_or_first_error([_delete_brick(work, nodes, brick, key="undo") for brick in spec.bricks])
+
+
+class CloneVolume:
+    """One call: gluster snapshots the thin LVs and makes a volume of them. Carried on after a crash."""
+
+    redo_after_crash = True
+
+    async def run(self, work: Work) -> CommitOperationRequest:
+        """See `Kind.run`."""
+        spec = work.operation.spec.clone_volume
+        nodes = await work.nodes_by_id(spec.source.cluster_id)
+        work.progress.total_steps = 1
+
+        async def clone(node: Node) -> executor_pb2.CloneVolumeResponse:
+            request = executor_pb2.CloneVolumeRequest(
+                source_name=spec.source.name,
+                source_volume_id=spec.source_volume_id,
+                name=_clone_name(work),
+                volume_id=spec.volume_id,
+            )
+            answer: executor_pb2.CloneVolumeResponse = await work.change(
+                node, "CloneVolume", request, step="clone volume", key="clone-volume"
+            )
+            return answer
+
+        answer = await on_first_answering(work, _brick_nodes_first(spec.source, nodes), clone)
+        bricks = [
+            ClonedBrick(brick_id=brick_id, path=brick.path, lv_name=lv_name)
+            for brick_id, brick, lv_name in zip(spec.brick_ids, answer.bricks, answer.lv_names, strict=True)
+        ]
+        return CommitOperationRequest(cloned_bricks=ClonedBricks(bricks=bricks))
+
+    async def undo(self, work: Work) -> None:
+        """See `Kind.undo`."""
+        spec = work.operation.spec.clone_volume
+        nodes = await work.nodes_by_id(spec.source.cluster_id)
+        pools = {(brick.node_id, brick.device_id, brick.thin_pool_name) for brick in spec.source.bricks}
+        work.progress.total_steps = len(pools) + 1
+        copy = Volume(id=spec.volume_id, name=_clone_name(work), bricks=spec.source.bricks)
+        await _delete_gluster_volume(work, copy, nodes, key="undo/delete-volume")
+        await all_or_first_error(
+            [
+                work.change(
+                    nodes[node_id],
+                    "RemoveOrphanCopies",
+                    executor_pb2.RemoveOrphanCopiesRequest(device_id=device_id, thin_pool_name=pool),
+                    step="remove copies",
+                    key=f"undo/{pool}",
+                )
+                for node_id, device_id, pool in sorted(pools)
+            ]
+        )
+
+
+def _clone_name(work: Work) -> str:
+    spec = work.operation.spec.clone_volume
+    return spec.name or f"vol_{spec.volume_id}"
+
+
 async def _create_brick(
     work: Work, nodes: Mapping[str, Node], volume: Volume, brick: Brick
 ) -> executor_pb2.CreateBrickResponse:
@@ -91,7 +207,9 @@ async def _delete_gluster_volume(work: Work, volume: Volume, nodes: Mapping[str,
         answer: executor_pb2.DeleteVolumeResponse = await work.change(
             node,
             "DeleteVolume",
-            executor_pb2.DeleteVolumeRequest(name=volume.name, volume_id=volume.id),
+            executor_pb2.DeleteVolumeRequest(
+                name=volume.name, volume_id=volume.id, bricks=_gluster_bricks(volume.bricks, nodes)
+            ),
             step="delete volume",
             key=key,
         )
@@ -111,10 +229,17 @@ def _gluster_volume(volume: Volume, nodes: Mapping[str, Node]) -> executor_pb2.C
         volume_id=volume.id,
         name=volume.name,
         durability=volume.durability,
-        bricks=[
-            executor_pb2.GlusterBrick(hostname=storage_hostname(nodes[brick.node_id]), path=brick.path)
-            for brick in volume.bricks
-        ],
+        bricks=_gluster_bricks(volume.bricks, nodes),
         options=[option for option in volume.options if option],
-        arbiter=any(brick.role == BRICK_ROLE_ARBITER for brick in volume.bricks),
+        arbiter=_has_arbiter(volume.bricks),
     )
+
+
+def _gluster_bricks(bricks: Iterable[Brick], nodes: Mapping[str, Node]) -> list[executor_pb2.GlusterBrick]:
+    return [
+        executor_pb2.GlusterBrick(hostname=storage_hostname(nodes[brick.node_id]), path=brick.path) for brick in bricks
+    ]
+
+
+def _has_arbiter(bricks: Iterable[Brick]) -> bool:
+    return any(brick.role == BRICK_ROLE_ARBITER for brick in bricks)

@@ -7,7 +7,7 @@ from services.common.errors import InvalidArgumentError
 from services.common.ids import is_id
 from services.common.reasons import Reason
 from services.common.units import GIB
-from services.topology.domain.model import DeviceFacts, NewDevice, NewNode, NewVolume
+from services.topology.domain.model import DeviceFacts, DurabilityType, NewDevice, NewNode, NewVolume
 from services.topology.domain.tags import check_tags
 
 MAX_REQUEST_ID_LENGTH = 64
@@ -120,7 +120,8 @@ def check_new_volume(volume: NewVolume) -> None:
     counts = volume.durability
     if min(counts.replica_count, counts.data_count, counts.redundancy_count) < 0:
         raise invalid("volume.durability", counts, "has a negative count")
-    if counts.replica_count > MAX_REPLICA_COUNT:
+    # The numbers that the type does not use are kept as clients send them.
+    if counts.type is DurabilityType.REPLICATE and counts.replica_count > MAX_REPLICA_COUNT:
         raise invalid("volume.durability.replica_count", counts.replica_count, f"is above {MAX_REPLICA_COUNT}")
     _check_bricks(volume)
 

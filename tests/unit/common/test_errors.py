@@ -47,7 +47,9 @@ def test_an_error_survives_the_wire_with_class_reason_text_and_variables() -> No
 def test_a_status_carries_exactly_one_error_info_of_our_domain() -> None:
     status = to_status(NotFoundError(Reason.NODE_NOT_FOUND, "node x does not exist", node_id="x"))
     trailers = dict(status.trailing_metadata or ())
-    rich = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
+    details = trailers["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    rich = status_pb2.Status.FromString(details)
     assert len(rich.details) == 1
     info = error_details_pb2.ErrorInfo()
     assert rich.details[0].Unpack(info)

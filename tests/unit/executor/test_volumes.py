@@ -124,6 +124,26 @@ def test_removal_is_one_more_process_and_repeatable(lab: Ready, monkeypatch: pyt
     assert caught.value.reason is Reason.GLUSTER_VOLUME_NOT_FOUND
 
 
+def test_a_volume_without_an_id_is_removed_only_with_exactly_our_bricks(lab: Ready) -> None:
+    spec = lab.volume()
+    lab.node(1).create_volume(spec)
+    made = lab.simulated(1).volumes()["vol_x"]
+    del made.options["user.heketi.id"]
+    lab.node(1).delete_volume("vol_x", VOLUME_ID)
+    lab.node(1).delete_volume("vol_x", VOLUME_ID, spec.bricks[:-1])
+    assert "vol_x" in lab.simulated(1).volumes()
+    lab.node(1).delete_volume("vol_x", VOLUME_ID, spec.bricks)
+    assert lab.simulated(1).volumes() == {}
+
+
+def test_a_volume_that_cannot_be_deleted_is_started_again(lab: Ready) -> None:
+    lab.node(1).create_volume(lab.volume())
+    lab.fail("gluster volume delete", stderr="Some of the peers are down", exit_code=1)
+    with pytest.raises(InternalError, match="Some of the peers are down"):
+        lab.node(1).delete_volume("vol_x", VOLUME_ID)
+    assert lab.node(1).get_volume("vol_x").started
+
+
 def test_a_stopped_volume_is_removed_too(lab: Ready) -> None:
     lab.node(1).create_volume(lab.volume())
     lab.fail("gluster volume delete", stderr="Some of the peers are down", exit_code=1)

@@ -25,29 +25,29 @@ _sym_db = _symbol_database.Default()
 from brickyard.topology.v1 import volume_pb2 as brickyard_dot_topology_dot_v1_dot_volume__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.brickyard/allocator/v1/allocator_service.proto\x12\x16\x62rickyard.allocator.v1\x1a\"brickyard/topology/v1/volume.proto\"\xb4\x02\n\x0ePlacementRules\x12\x35\n\ndurability\x18\x01 \x01(\x0b\x32!.brickyard.topology.v1.Durability\x12\x17\n\x0fsnapshot_factor\x18\x02 \x01(\x02\x12\x33\n\tzone_rule\x18\x03 \x01(\x0e\x32 .brickyard.allocator.v1.ZoneRule\x12\x10\n\x08tag_rule\x18\x04 \x01(\t\x12\x0f\n\x07\x61rbiter\x18\x05 \x01(\x08\x12\x1f\n\x17\x61verage_file_size_bytes\x18\x06 \x01(\x03\x12\x39\n\x0c\x62rick_limits\x18\x07 \x01(\x0b\x32#.brickyard.allocator.v1.BrickLimits\x12\x10\n\x08strategy\x18\x08 \x01(\t\x12\x0c\n\x04seed\x18\t \x01(\t\"h\n\x0b\x42rickLimits\x12\x1c\n\x14min_brick_size_bytes\x18\x01 \x01(\x03\x12\x1c\n\x14max_brick_size_bytes\x18\x02 \x01(\x03\x12\x1d\n\x15max_bricks_per_volume\x18\x03 \x01(\x05\"\xb8\x01\n\x11PlanVolumeRequest\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\x12\x13\n\x0b\x63luster_ids\x18\x03 \x03(\t\x12\x13\n\x0bvolume_name\x18\x04 \x01(\t\x12\r\n\x05\x62lock\x18\x05 \x01(\x08\x12\x1f\n\x17max_volumes_per_cluster\x18\x06 \x01(\x05\"y\n\x12PlanVolumeResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x33\n\x06\x62ricks\x18\x02 \x03(\x0b\x32#.brickyard.allocator.v1.PlacedBrick\x12\x1a\n\x12inventory_revision\x18\x03 \x01(\x03\"\xda\x01\n\x0bPlacedBrick\x12\x11\n\tset_index\x18\x01 \x01(\x05\x12\x10\n\x08position\x18\x02 \x01(\x05\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x1c\n\x14thin_pool_size_bytes\x18\x06 \x01(\x03\x12 \n\x18pool_metadata_size_bytes\x18\x07 \x01(\x03\x12.\n\x04role\x18\x08 \x01(\x0e\x32 .brickyard.topology.v1.BrickRole\"d\n\x17GetMaxVolumeSizeRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\".\n\x18GetMaxVolumeSizeResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03*O\n\x08ZoneRule\x12\x19\n\x15ZONE_RULE_UNSPECIFIED\x10\x00\x12\x12\n\x0eZONE_RULE_NONE\x10\x01\x12\x14\n\x10ZONE_RULE_STRICT\x10\x02\x32\xee\x01\n\x10\x41llocatorService\x12\x63\n\nPlanVolume\x12).brickyard.allocator.v1.PlanVolumeRequest\x1a*.brickyard.allocator.v1.PlanVolumeResponse\x12u\n\x10GetMaxVolumeSize\x12/.brickyard.allocator.v1.GetMaxVolumeSizeRequest\x1a\x30.brickyard.allocator.v1.GetMaxVolumeSizeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.brickyard/allocator/v1/allocator_service.proto\x12\x16\x62rickyard.allocator.v1\x1a\"brickyard/topology/v1/volume.proto\"\xb4\x02\n\x0ePlacementRules\x12\x35\n\ndurability\x18\x01 \x01(\x0b\x32!.brickyard.topology.v1.Durability\x12\x17\n\x0fsnapshot_factor\x18\x02 \x01(\x02\x12\x33\n\tzone_rule\x18\x03 \x01(\x0e\x32 .brickyard.allocator.v1.ZoneRule\x12\x10\n\x08tag_rule\x18\x04 \x01(\t\x12\x0f\n\x07\x61rbiter\x18\x05 \x01(\x08\x12\x1f\n\x17\x61verage_file_size_bytes\x18\x06 \x01(\x03\x12\x39\n\x0c\x62rick_limits\x18\x07 \x01(\x0b\x32#.brickyard.allocator.v1.BrickLimits\x12\x10\n\x08strategy\x18\x08 \x01(\t\x12\x0c\n\x04seed\x18\t \x01(\t\"h\n\x0b\x42rickLimits\x12\x1c\n\x14min_brick_size_bytes\x18\x01 \x01(\x03\x12\x1c\n\x14max_brick_size_bytes\x18\x02 \x01(\x03\x12\x1d\n\x15max_bricks_per_volume\x18\x03 \x01(\x05\"\xd6\x01\n\x11PlanVolumeRequest\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\x12\x13\n\x0b\x63luster_ids\x18\x03 \x03(\t\x12\x13\n\x0bvolume_name\x18\x04 \x01(\t\x12\r\n\x05\x62lock\x18\x05 \x01(\x08\x12\x1f\n\x17max_volumes_per_cluster\x18\x06 \x01(\x05\x12\x1c\n\x14\x65xisting_brick_count\x18\x07 \x01(\x05\"y\n\x12PlanVolumeResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x33\n\x06\x62ricks\x18\x02 \x03(\x0b\x32#.brickyard.allocator.v1.PlacedBrick\x12\x1a\n\x12inventory_revision\x18\x03 \x01(\x03\"\xda\x01\n\x0bPlacedBrick\x12\x11\n\tset_index\x18\x01 \x01(\x05\x12\x10\n\x08position\x18\x02 \x01(\x05\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x1c\n\x14thin_pool_size_bytes\x18\x06 \x01(\x03\x12 \n\x18pool_metadata_size_bytes\x18\x07 \x01(\x03\x12.\n\x04role\x18\x08 \x01(\x0e\x32 .brickyard.topology.v1.BrickRole\"d\n\x17GetMaxVolumeSizeRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\".\n\x18GetMaxVolumeSizeResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03*O\n\x08ZoneRule\x12\x19\n\x15ZONE_RULE_UNSPECIFIED\x10\x00\x12\x12\n\x0eZONE_RULE_NONE\x10\x01\x12\x14\n\x10ZONE_RULE_STRICT\x10\x02\x32\xee\x01\n\x10\x41llocatorService\x12\x63\n\nPlanVolume\x12).brickyard.allocator.v1.PlanVolumeRequest\x1a*.brickyard.allocator.v1.PlanVolumeResponse\x12u\n\x10GetMaxVolumeSize\x12/.brickyard.allocator.v1.GetMaxVolumeSizeRequest\x1a\x30.brickyard.allocator.v1.GetMaxVolumeSizeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brickyard.allocator.v1.allocator_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ZONERULE']._serialized_start=1208
-  _globals['_ZONERULE']._serialized_end=1287
+  _globals['_ZONERULE']._serialized_start=1238
+  _globals['_ZONERULE']._serialized_end=1317
   _globals['_PLACEMENTRULES']._serialized_start=111
   _globals['_PLACEMENTRULES']._serialized_end=419
   _globals['_BRICKLIMITS']._serialized_start=421
   _globals['_BRICKLIMITS']._serialized_end=525
   _globals['_PLANVOLUMEREQUEST']._serialized_start=528
-  _globals['_PLANVOLUMEREQUEST']._serialized_end=712
-  _globals['_PLANVOLUMERESPONSE']._serialized_start=714
-  _globals['_PLANVOLUMERESPONSE']._serialized_end=835
-  _globals['_PLACEDBRICK']._serialized_start=838
-  _globals['_PLACEDBRICK']._serialized_end=1056
-  _globals['_GETMAXVOLUMESIZEREQUEST']._serialized_start=1058
-  _globals['_GETMAXVOLUMESIZEREQUEST']._serialized_end=1158
-  _globals['_GETMAXVOLUMESIZERESPONSE']._serialized_start=1160
-  _globals['_GETMAXVOLUMESIZERESPONSE']._serialized_end=1206
-  _globals['_ALLOCATORSERVICE']._serialized_start=1290
-  _globals['_ALLOCATORSERVICE']._serialized_end=1528
+  _globals['_PLANVOLUMEREQUEST']._serialized_end=742
+  _globals['_PLANVOLUMERESPONSE']._serialized_start=744
+  _globals['_PLANVOLUMERESPONSE']._serialized_end=865
+  _globals['_PLACEDBRICK']._serialized_start=868
+  _globals['_PLACEDBRICK']._serialized_end=1086
+  _globals['_GETMAXVOLUMESIZEREQUEST']._serialized_start=1088
+  _globals['_GETMAXVOLUMESIZEREQUEST']._serialized_end=1188
+  _globals['_GETMAXVOLUMESIZERESPONSE']._serialized_start=1190
+  _globals['_GETMAXVOLUMESIZERESPONSE']._serialized_end=1236
+  _globals['_ALLOCATORSERVICE']._serialized_start=1320
+  _globals['_ALLOCATORSERVICE']._serialized_end=1558
 # @@protoc_insertion_point(module_scope)

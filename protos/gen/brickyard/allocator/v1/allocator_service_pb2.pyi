@@ -144,6 +144,7 @@ class PlanVolumeRequest(_message.Message):
     VOLUME_NAME_FIELD_NUMBER: _builtins.int
     BLOCK_FIELD_NUMBER: _builtins.int
     MAX_VOLUMES_PER_CLUSTER_FIELD_NUMBER: _builtins.int
+    EXISTING_BRICK_COUNT_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
     """Size of the volume in bytes, 1 GiB or more."""
     volume_name: _builtins.str
@@ -152,6 +153,10 @@ class PlanVolumeRequest(_message.Message):
     """Whether a block-hosting volume is wanted."""
     max_volumes_per_cluster: _builtins.int
     """Volumes that a cluster may hold; 0 = no limit."""
+    existing_brick_count: _builtins.int
+    """Instead of a new volume: how many bricks the volume has that is made larger. Name, flags and volume count are not
+    looked at then, and exactly one cluster must be given.
+    """
     @_builtins.property
     def rules(self) -> Global___PlacementRules:
         """What shapes the placement."""
@@ -169,10 +174,11 @@ class PlanVolumeRequest(_message.Message):
         volume_name: _builtins.str = ...,
         block: _builtins.bool = ...,
         max_volumes_per_cluster: _builtins.int = ...,
+        existing_brick_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "cluster_ids", b"cluster_ids", "max_volumes_per_cluster", b"max_volumes_per_cluster", "rules", b"rules", "size_bytes", b"size_bytes", "volume_name", b"volume_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "cluster_ids", b"cluster_ids", "existing_brick_count", b"existing_brick_count", "max_volumes_per_cluster", b"max_volumes_per_cluster", "rules", b"rules", "size_bytes", b"size_bytes", "volume_name", b"volume_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -539,22 +539,30 @@ class DeleteVolumeRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     VOLUME_ID_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
     name: _builtins.str
     """Name of the volume."""
     volume_id: _builtins.str
     """Id of the volume. A volume of that name that carries another id is not touched, and counts as absent."""
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
+        """The volume's bricks. A volume of that name without any id is ours only when all its bricks are among these; otherwise
+        it is not touched, and counts as absent.
+        """
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         name: _builtins.str = ...,
         volume_id: _builtins.str = ...,
+        bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "name", b"name", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -622,3 +630,251 @@ class GetVolumeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetVolumeResponse: _TypeAlias = GetVolumeResponse  # noqa: Y015
+
+@_typing.final
+class AddBricksRequest(_message.Message):
+    """See AddBricks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
+    ARBITER_FIELD_NUMBER: _builtins.int
+    REBALANCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    name: _builtins.str
+    """Name of the volume."""
+    volume_id: _builtins.str
+    """Id of the volume; one of that name with another id is refused."""
+    arbiter: _builtins.bool
+    """Whether the third brick of each set is an arbiter."""
+    rebalance: _builtins.bool
+    """Whether data is moved onto the new bricks; that goes on after the answer, and its failure to start is logged only."""
+    @_builtins.property
+    def durability(self) -> _volume_pb2.Durability:
+        """Redundancy of the volume."""
+
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
+        """The new bricks as storage host and path, by set, then by position."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+        durability: _volume_pb2.Durability | None = ...,
+        bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
+        arbiter: _builtins.bool = ...,
+        rebalance: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arbiter", b"arbiter", "bricks", b"bricks", "durability", b"durability", "name", b"name", "rebalance", b"rebalance", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddBricksRequest: _TypeAlias = AddBricksRequest  # noqa: Y015
+
+@_typing.final
+class AddBricksResponse(_message.Message):
+    """See AddBricks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddBricksResponse: _TypeAlias = AddBricksResponse  # noqa: Y015
+
+@_typing.final
+class RemoveBricksRequest(_message.Message):
+    """See RemoveBricks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    name: _builtins.str
+    """Name of the volume."""
+    volume_id: _builtins.str
+    """Id of the volume; one of that name with another id is not touched."""
+    @_builtins.property
+    def durability(self) -> _volume_pb2.Durability:
+        """Redundancy of the volume."""
+
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
+        """The bricks as storage host and path, by set, then by position."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+        durability: _volume_pb2.Durability | None = ...,
+        bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "durability", b"durability", "name", b"name", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveBricksRequest: _TypeAlias = RemoveBricksRequest  # noqa: Y015
+
+@_typing.final
+class RemoveBricksResponse(_message.Message):
+    """See RemoveBricks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveBricksResponse: _TypeAlias = RemoveBricksResponse  # noqa: Y015
+
+@_typing.final
+class CloneVolumeRequest(_message.Message):
+    """See CloneVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    source_name: _builtins.str
+    """Name of the volume to copy."""
+    source_volume_id: _builtins.str
+    """Id of the volume to copy."""
+    name: _builtins.str
+    """Name of the copy."""
+    volume_id: _builtins.str
+    """Id of the copy; stored in the copy as option user.heketi.id."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        source_name: _builtins.str = ...,
+        source_volume_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "source_name", b"source_name", "source_volume_id", b"source_volume_id", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloneVolumeRequest: _TypeAlias = CloneVolumeRequest  # noqa: Y015
+
+@_typing.final
+class CloneVolumeResponse(_message.Message):
+    """See CloneVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICKS_FIELD_NUMBER: _builtins.int
+    LV_NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
+        """Bricks of the copy in the order of the source's bricks."""
+
+    @_builtins.property
+    def lv_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Name of the thin LV of each brick, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
+        lv_names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "lv_names", b"lv_names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloneVolumeResponse: _TypeAlias = CloneVolumeResponse  # noqa: Y015
+
+@_typing.final
+class RemoveOrphanCopiesRequest(_message.Message):
+    """See RemoveOrphanCopies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    THIN_POOL_NAME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    device_id: _builtins.str
+    """Id of the device with the thin pool."""
+    thin_pool_name: _builtins.str
+    """Name of the thin pool."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        thin_pool_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "request_id", b"request_id", "thin_pool_name", b"thin_pool_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveOrphanCopiesRequest: _TypeAlias = RemoveOrphanCopiesRequest  # noqa: Y015
+
+@_typing.final
+class RemoveOrphanCopiesResponse(_message.Message):
+    """See RemoveOrphanCopies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LV_NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lv_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the LVs that were removed."""
+
+    def __init__(
+        self,
+        *,
+        lv_names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lv_names", b"lv_names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveOrphanCopiesResponse: _TypeAlias = RemoveOrphanCopiesResponse  # noqa: Y015

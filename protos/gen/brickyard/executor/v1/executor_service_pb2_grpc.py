@@ -93,6 +93,26 @@ class ExecutorServiceStub:
                 request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteVolumeRequest.SerializeToString,
                 response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteVolumeResponse.FromString,
                 _registered_method=True)
+        self.AddBricks = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/AddBricks',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.AddBricksRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.AddBricksResponse.FromString,
+                _registered_method=True)
+        self.RemoveBricks = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/RemoveBricks',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveBricksRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveBricksResponse.FromString,
+                _registered_method=True)
+        self.CloneVolume = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/CloneVolume',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CloneVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CloneVolumeResponse.FromString,
+                _registered_method=True)
+        self.RemoveOrphanCopies = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/RemoveOrphanCopies',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesResponse.FromString,
+                _registered_method=True)
         self.GetVolume = channel.unary_unary(
                 '/brickyard.executor.v1.ExecutorService/GetVolume',
                 request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetVolumeRequest.SerializeToString,
@@ -187,6 +207,38 @@ class ExecutorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddBricks(self, request, context):
+        """Adds brick sets to a volume; those that it has already are left out. On failure it removes those that it added.
+        Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveBricks(self, request, context):
+        """Takes brick sets that hold no data yet out of a volume; absent bricks, and an absent volume, are a success.
+        Fails with GLUSTER_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloneVolume(self, request, context):
+        """Copies a volume by a snapshot of its thin LVs, which is removed again. On failure it removes what it made.
+        Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveOrphanCopies(self, request, context):
+        """Removes the LVs of a thin pool that gluster made for copies and that no gluster volume or snapshot uses any more.
+        Fails with LVM_FAILED and GLUSTER_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetVolume(self, request, context):
         """A volume as glusterd sees it. Fails with GLUSTER_VOLUME_NOT_FOUND.
         """
@@ -251,6 +303,26 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
                     servicer.DeleteVolume,
                     request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteVolumeRequest.FromString,
                     response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteVolumeResponse.SerializeToString,
+            ),
+            'AddBricks': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddBricks,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.AddBricksRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.AddBricksResponse.SerializeToString,
+            ),
+            'RemoveBricks': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveBricks,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveBricksRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveBricksResponse.SerializeToString,
+            ),
+            'CloneVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloneVolume,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CloneVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CloneVolumeResponse.SerializeToString,
+            ),
+            'RemoveOrphanCopies': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveOrphanCopies,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesResponse.SerializeToString,
             ),
             'GetVolume': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVolume,
@@ -559,6 +631,114 @@ class ExecutorService:
             '/brickyard.executor.v1.ExecutorService/DeleteVolume',
             brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteVolumeRequest.SerializeToString,
             brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddBricks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/AddBricks',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.AddBricksRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.AddBricksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveBricks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/RemoveBricks',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveBricksRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveBricksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloneVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/CloneVolume',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CloneVolumeRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CloneVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveOrphanCopies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/RemoveOrphanCopies',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,22 @@ class ExecutorServiceStub:
     """
     DeleteVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteVolumeRequest, _executor_service_pb2.DeleteVolumeResponse]
     """Stops and deletes a volume; absent is a success. Fails with GLUSTER_FAILED."""
+    AddBricks: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.AddBricksRequest, _executor_service_pb2.AddBricksResponse]
+    """Adds brick sets to a volume; those that it has already are left out. On failure it removes those that it added.
+    Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+    """
+    RemoveBricks: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.RemoveBricksRequest, _executor_service_pb2.RemoveBricksResponse]
+    """Takes brick sets that hold no data yet out of a volume; absent bricks, and an absent volume, are a success.
+    Fails with GLUSTER_FAILED.
+    """
+    CloneVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.CloneVolumeRequest, _executor_service_pb2.CloneVolumeResponse]
+    """Copies a volume by a snapshot of its thin LVs, which is removed again. On failure it removes what it made.
+    Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+    """
+    RemoveOrphanCopies: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.RemoveOrphanCopiesRequest, _executor_service_pb2.RemoveOrphanCopiesResponse]
+    """Removes the LVs of a thin pool that gluster made for copies and that no gluster volume or snapshot uses any more.
+    Fails with LVM_FAILED and GLUSTER_FAILED.
+    """
     GetVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetVolumeRequest, _executor_service_pb2.GetVolumeResponse]
     """A volume as glusterd sees it. Fails with GLUSTER_VOLUME_NOT_FOUND."""
 
@@ -105,6 +121,22 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     """
     DeleteVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteVolumeRequest, _executor_service_pb2.DeleteVolumeResponse]  # type: ignore[assignment]
     """Stops and deletes a volume; absent is a success. Fails with GLUSTER_FAILED."""
+    AddBricks: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.AddBricksRequest, _executor_service_pb2.AddBricksResponse]  # type: ignore[assignment]
+    """Adds brick sets to a volume; those that it has already are left out. On failure it removes those that it added.
+    Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+    """
+    RemoveBricks: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.RemoveBricksRequest, _executor_service_pb2.RemoveBricksResponse]  # type: ignore[assignment]
+    """Takes brick sets that hold no data yet out of a volume; absent bricks, and an absent volume, are a success.
+    Fails with GLUSTER_FAILED.
+    """
+    CloneVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.CloneVolumeRequest, _executor_service_pb2.CloneVolumeResponse]  # type: ignore[assignment]
+    """Copies a volume by a snapshot of its thin LVs, which is removed again. On failure it removes what it made.
+    Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+    """
+    RemoveOrphanCopies: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.RemoveOrphanCopiesRequest, _executor_service_pb2.RemoveOrphanCopiesResponse]  # type: ignore[assignment]
+    """Removes the LVs of a thin pool that gluster made for copies and that no gluster volume or snapshot uses any more.
+    Fails with LVM_FAILED and GLUSTER_FAILED.
+    """
     GetVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetVolumeRequest, _executor_service_pb2.GetVolumeResponse]  # type: ignore[assignment]
     """A volume as glusterd sees it. Fails with GLUSTER_VOLUME_NOT_FOUND."""
 
@@ -208,6 +240,46 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.DeleteVolumeResponse, _abc.Awaitable[_executor_service_pb2.DeleteVolumeResponse]]:
         """Stops and deletes a volume; absent is a success. Fails with GLUSTER_FAILED."""
+
+    @_abc_1.abstractmethod
+    def AddBricks(
+        self,
+        request: _executor_service_pb2.AddBricksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.AddBricksResponse, _abc.Awaitable[_executor_service_pb2.AddBricksResponse]]:
+        """Adds brick sets to a volume; those that it has already are left out. On failure it removes those that it added.
+        Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveBricks(
+        self,
+        request: _executor_service_pb2.RemoveBricksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.RemoveBricksResponse, _abc.Awaitable[_executor_service_pb2.RemoveBricksResponse]]:
+        """Takes brick sets that hold no data yet out of a volume; absent bricks, and an absent volume, are a success.
+        Fails with GLUSTER_FAILED.
+        """
+
+    @_abc_1.abstractmethod
+    def CloneVolume(
+        self,
+        request: _executor_service_pb2.CloneVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.CloneVolumeResponse, _abc.Awaitable[_executor_service_pb2.CloneVolumeResponse]]:
+        """Copies a volume by a snapshot of its thin LVs, which is removed again. On failure it removes what it made.
+        Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveOrphanCopies(
+        self,
+        request: _executor_service_pb2.RemoveOrphanCopiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.RemoveOrphanCopiesResponse, _abc.Awaitable[_executor_service_pb2.RemoveOrphanCopiesResponse]]:
+        """Removes the LVs of a thin pool that gluster made for copies and that no gluster volume or snapshot uses any more.
+        Fails with LVM_FAILED and GLUSTER_FAILED.
+        """
 
     @_abc_1.abstractmethod
     def GetVolume(

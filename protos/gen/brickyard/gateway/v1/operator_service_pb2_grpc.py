@@ -137,6 +137,21 @@ class OperatorServiceStub:
                 request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteVolumeRequest.SerializeToString,
                 response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteVolumeResponse.FromString,
                 _registered_method=True)
+        self.ExpandVolume = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/ExpandVolume',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandVolumeResponse.FromString,
+                _registered_method=True)
+        self.CloneVolume = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/CloneVolume',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeResponse.FromString,
+                _registered_method=True)
+        self.ResyncDevice = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/ResyncDevice',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ResyncDeviceRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ResyncDeviceResponse.FromString,
+                _registered_method=True)
         self.GetOperation = channel.unary_unary(
                 '/brickyard.gateway.v1.OperatorService/GetOperation',
                 request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetOperationRequest.SerializeToString,
@@ -300,6 +315,27 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExpandVolume(self, request, context):
+        """Makes a volume larger by whole brick sets. Fails with VOLUME_NOT_FOUND, TARGET_BUSY and the refusals of placement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloneVolume(self, request, context):
+        """Makes a copy-on-write copy of a volume. Fails with VOLUME_NOT_FOUND, VOLUME_NAME_IN_USE and TARGET_BUSY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResyncDevice(self, request, context):
+        """Measures a device again. Fails with DEVICE_NOT_FOUND and TARGET_BUSY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperation(self, request, context):
         """One operation. Fails with OPERATION_NOT_FOUND.
         """
@@ -423,6 +459,21 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.DeleteVolume,
                     request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteVolumeRequest.FromString,
                     response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteVolumeResponse.SerializeToString,
+            ),
+            'ExpandVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExpandVolume,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandVolumeResponse.SerializeToString,
+            ),
+            'CloneVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloneVolume,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeResponse.SerializeToString,
+            ),
+            'ResyncDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResyncDevice,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ResyncDeviceRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ResyncDeviceResponse.SerializeToString,
             ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperation,
@@ -983,6 +1034,87 @@ class OperatorService:
             '/brickyard.gateway.v1.OperatorService/DeleteVolume',
             brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteVolumeRequest.SerializeToString,
             brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExpandVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/ExpandVolume',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandVolumeRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloneVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/CloneVolume',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResyncDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/ResyncDevice',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ResyncDeviceRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ResyncDeviceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,6 +76,12 @@ class OperatorServiceStub:
     """Volumes, ascending by id."""
     DeleteVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.DeleteVolumeRequest, _operator_service_pb2.DeleteVolumeResponse]
     """Removes a volume and its data. Fails with VOLUME_NOT_FOUND and TARGET_BUSY."""
+    ExpandVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ExpandVolumeRequest, _operator_service_pb2.ExpandVolumeResponse]
+    """Makes a volume larger by whole brick sets. Fails with VOLUME_NOT_FOUND, TARGET_BUSY and the refusals of placement."""
+    CloneVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.CloneVolumeRequest, _operator_service_pb2.CloneVolumeResponse]
+    """Makes a copy-on-write copy of a volume. Fails with VOLUME_NOT_FOUND, VOLUME_NAME_IN_USE and TARGET_BUSY."""
+    ResyncDevice: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ResyncDeviceRequest, _operator_service_pb2.ResyncDeviceResponse]
+    """Measures a device again. Fails with DEVICE_NOT_FOUND and TARGET_BUSY."""
     GetOperation: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.GetOperationRequest, _operator_service_pb2.GetOperationResponse]
     """One operation. Fails with OPERATION_NOT_FOUND."""
     ListOperations: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ListOperationsRequest, _operator_service_pb2.ListOperationsResponse]
@@ -131,6 +137,12 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """Volumes, ascending by id."""
     DeleteVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.DeleteVolumeRequest, _operator_service_pb2.DeleteVolumeResponse]  # type: ignore[assignment]
     """Removes a volume and its data. Fails with VOLUME_NOT_FOUND and TARGET_BUSY."""
+    ExpandVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ExpandVolumeRequest, _operator_service_pb2.ExpandVolumeResponse]  # type: ignore[assignment]
+    """Makes a volume larger by whole brick sets. Fails with VOLUME_NOT_FOUND, TARGET_BUSY and the refusals of placement."""
+    CloneVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.CloneVolumeRequest, _operator_service_pb2.CloneVolumeResponse]  # type: ignore[assignment]
+    """Makes a copy-on-write copy of a volume. Fails with VOLUME_NOT_FOUND, VOLUME_NAME_IN_USE and TARGET_BUSY."""
+    ResyncDevice: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ResyncDeviceRequest, _operator_service_pb2.ResyncDeviceResponse]  # type: ignore[assignment]
+    """Measures a device again. Fails with DEVICE_NOT_FOUND and TARGET_BUSY."""
     GetOperation: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.GetOperationRequest, _operator_service_pb2.GetOperationResponse]  # type: ignore[assignment]
     """One operation. Fails with OPERATION_NOT_FOUND."""
     ListOperations: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ListOperationsRequest, _operator_service_pb2.ListOperationsResponse]  # type: ignore[assignment]
@@ -303,6 +315,30 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_service_pb2.DeleteVolumeResponse, _abc.Awaitable[_operator_service_pb2.DeleteVolumeResponse]]:
         """Removes a volume and its data. Fails with VOLUME_NOT_FOUND and TARGET_BUSY."""
+
+    @_abc_1.abstractmethod
+    def ExpandVolume(
+        self,
+        request: _operator_service_pb2.ExpandVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.ExpandVolumeResponse, _abc.Awaitable[_operator_service_pb2.ExpandVolumeResponse]]:
+        """Makes a volume larger by whole brick sets. Fails with VOLUME_NOT_FOUND, TARGET_BUSY and the refusals of placement."""
+
+    @_abc_1.abstractmethod
+    def CloneVolume(
+        self,
+        request: _operator_service_pb2.CloneVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.CloneVolumeResponse, _abc.Awaitable[_operator_service_pb2.CloneVolumeResponse]]:
+        """Makes a copy-on-write copy of a volume. Fails with VOLUME_NOT_FOUND, VOLUME_NAME_IN_USE and TARGET_BUSY."""
+
+    @_abc_1.abstractmethod
+    def ResyncDevice(
+        self,
+        request: _operator_service_pb2.ResyncDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.ResyncDeviceResponse, _abc.Awaitable[_operator_service_pb2.ResyncDeviceResponse]]:
+        """Measures a device again. Fails with DEVICE_NOT_FOUND and TARGET_BUSY."""
 
     @_abc_1.abstractmethod
     def GetOperation(

@@ -47,6 +47,12 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """Change the state of a node."""
     OPERATION_KIND_SET_DEVICE_STATE: _OperationKind.ValueType  # 8
     """Change the state of a device."""
+    OPERATION_KIND_EXPAND_VOLUME: _OperationKind.ValueType  # 9
+    """Make a volume larger."""
+    OPERATION_KIND_CLONE_VOLUME: _OperationKind.ValueType  # 10
+    """Make a copy-on-write copy of a volume."""
+    OPERATION_KIND_RESYNC_DEVICE: _OperationKind.ValueType  # 11
+    """Measure a device again."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What an operation changes."""
@@ -69,6 +75,12 @@ OPERATION_KIND_SET_NODE_STATE: OperationKind.ValueType  # 7
 """Change the state of a node."""
 OPERATION_KIND_SET_DEVICE_STATE: OperationKind.ValueType  # 8
 """Change the state of a device."""
+OPERATION_KIND_EXPAND_VOLUME: OperationKind.ValueType  # 9
+"""Make a volume larger."""
+OPERATION_KIND_CLONE_VOLUME: OperationKind.ValueType  # 10
+"""Make a copy-on-write copy of a volume."""
+OPERATION_KIND_RESYNC_DEVICE: OperationKind.ValueType  # 11
+"""Measure a device again."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 class _OperationState:
@@ -307,6 +319,9 @@ class OperationSpec(_message.Message):
     DELETE_DEVICE_FIELD_NUMBER: _builtins.int
     SET_NODE_STATE_FIELD_NUMBER: _builtins.int
     SET_DEVICE_STATE_FIELD_NUMBER: _builtins.int
+    EXPAND_VOLUME_FIELD_NUMBER: _builtins.int
+    CLONE_VOLUME_FIELD_NUMBER: _builtins.int
+    RESYNC_DEVICE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def create_volume(self) -> Global___CreateVolumeSpec:
         """Make a volume."""
@@ -339,6 +354,18 @@ class OperationSpec(_message.Message):
     def set_device_state(self) -> Global___SetDeviceStateSpec:
         """Change the state of a device."""
 
+    @_builtins.property
+    def expand_volume(self) -> Global___ExpandVolumeSpec:
+        """Make a volume larger."""
+
+    @_builtins.property
+    def clone_volume(self) -> Global___CloneVolumeSpec:
+        """Make a copy-on-write copy of a volume."""
+
+    @_builtins.property
+    def resync_device(self) -> Global___ResyncDeviceSpec:
+        """Measure a device again."""
+
     def __init__(
         self,
         *,
@@ -350,12 +377,15 @@ class OperationSpec(_message.Message):
         delete_device: Global___DeleteDeviceSpec | None = ...,
         set_node_state: Global___SetNodeStateSpec | None = ...,
         set_device_state: Global___SetDeviceStateSpec | None = ...,
+        expand_volume: Global___ExpandVolumeSpec | None = ...,
+        clone_volume: Global___CloneVolumeSpec | None = ...,
+        resync_device: Global___ResyncDeviceSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_device", b"add_device", "add_node", b"add_node", "create_volume", b"create_volume", "delete_device", b"delete_device", "delete_node", b"delete_node", "delete_volume", b"delete_volume", "kind", b"kind", "set_device_state", b"set_device_state", "set_node_state", b"set_node_state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_device", b"add_device", "add_node", b"add_node", "clone_volume", b"clone_volume", "create_volume", b"create_volume", "delete_device", b"delete_device", "delete_node", b"delete_node", "delete_volume", b"delete_volume", "expand_volume", b"expand_volume", "kind", b"kind", "resync_device", b"resync_device", "set_device_state", b"set_device_state", "set_node_state", b"set_node_state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_device", b"add_device", "add_node", b"add_node", "create_volume", b"create_volume", "delete_device", b"delete_device", "delete_node", b"delete_node", "delete_volume", b"delete_volume", "kind", b"kind", "set_device_state", b"set_device_state", "set_node_state", b"set_node_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_device", b"add_device", "add_node", b"add_node", "clone_volume", b"clone_volume", "create_volume", b"create_volume", "delete_device", b"delete_device", "delete_node", b"delete_node", "delete_volume", b"delete_volume", "expand_volume", b"expand_volume", "kind", b"kind", "resync_device", b"resync_device", "set_device_state", b"set_device_state", "set_node_state", b"set_node_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["create_volume", "delete_volume", "add_node", "delete_node", "add_device", "delete_device", "set_node_state", "set_device_state"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["create_volume", "delete_volume", "add_node", "delete_node", "add_device", "delete_device", "set_node_state", "set_device_state", "expand_volume", "clone_volume", "resync_device"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -592,3 +622,115 @@ class SetDeviceStateSpec(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetDeviceStateSpec: _TypeAlias = SetDeviceStateSpec  # noqa: Y015
+
+@_typing.final
+class ExpandVolumeSpec(_message.Message):
+    """Make a volume larger by whole brick sets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    ADDED_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
+    REBALANCE_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    """Id of the volume."""
+    added_size_bytes: _builtins.int
+    """Bytes to add, a multiple of 1 GiB."""
+    rebalance: _builtins.bool
+    """Whether gluster is told to move data onto the new bricks."""
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[_volume_pb2.Brick]:
+        """The new bricks, placed and named; their set indexes go on after the last one of the volume."""
+
+    @_builtins.property
+    def volume(self) -> _volume_pb2.Volume:
+        """The volume as it was when the operation began; set by the topology."""
+
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        added_size_bytes: _builtins.int = ...,
+        bricks: _abc.Iterable[_volume_pb2.Brick] | None = ...,
+        rebalance: _builtins.bool = ...,
+        volume: _volume_pb2.Volume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["volume", b"volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_size_bytes", b"added_size_bytes", "bricks", b"bricks", "rebalance", b"rebalance", "volume", b"volume", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpandVolumeSpec: _TypeAlias = ExpandVolumeSpec  # noqa: Y015
+
+@_typing.final
+class CloneVolumeSpec(_message.Message):
+    """Make a copy-on-write copy of a volume, by a gluster snapshot of its thin LVs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BRICK_IDS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    source_volume_id: _builtins.str
+    """Id of the volume to copy."""
+    volume_id: _builtins.str
+    """Id of the copy."""
+    name: _builtins.str
+    """Name of the copy, unique in the cluster; empty = vol_ and the id."""
+    @_builtins.property
+    def brick_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the copy's bricks, as many as the source has, in gluster's order."""
+
+    @_builtins.property
+    def source(self) -> _volume_pb2.Volume:
+        """The source as it was when the operation began; set by the topology."""
+
+    def __init__(
+        self,
+        *,
+        source_volume_id: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        brick_ids: _abc.Iterable[_builtins.str] | None = ...,
+        source: _volume_pb2.Volume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_ids", b"brick_ids", "name", b"name", "source", b"source", "source_volume_id", b"source_volume_id", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloneVolumeSpec: _TypeAlias = CloneVolumeSpec  # noqa: Y015
+
+@_typing.final
+class ResyncDeviceSpec(_message.Message):
+    """Measure a device again, after its disk grew for example."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """Id of the device."""
+    @_builtins.property
+    def device(self) -> _device_pb2.Device:
+        """The device as it was when the operation began; set by the topology."""
+
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        device: _device_pb2.Device | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "device_id", b"device_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResyncDeviceSpec: _TypeAlias = ResyncDeviceSpec  # noqa: Y015

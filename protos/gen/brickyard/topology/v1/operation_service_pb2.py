@@ -27,7 +27,7 @@ from brickyard.topology.v1 import operation_pb2 as brickyard_dot_topology_dot_v1
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-brickyard/topology/v1/operation_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a%brickyard/topology/v1/operation.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcd\x01\n\x15\x42\x65ginOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmax_in_flight\x18\x05 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\"_\n\x16\x42\x65ginOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xf6\x01\n\x16UpdateOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12:\n\x08progress\x18\x04 \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\x05 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12\x0f\n\x07stalled\x18\x06 \x01(\x08\"N\n\x17UpdateOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc4\x01\n\x16\x43ommitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12:\n\x0c\x64\x65vice_facts\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.DeviceFactsH\x00\x12>\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricksH\x00\x42\t\n\x07outcome\",\n\rRemovedBricks\x12\x1b\n\x13reclaimed_brick_ids\x18\x01 \x03(\t\"N\n\x17\x43ommitOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"r\n\x15\x41\x62ortOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05\x65rror\x18\x03 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\"M\n\x16\x41\x62ortOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"m\n\x12RenewLeasesRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x15\n\roperation_ids\x18\x02 \x03(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\x13RenewLeasesResponse\x12\x1a\n\x12lost_operation_ids\x18\x01 \x03(\t\"i\n\x16\x43laimOperationsRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05limit\x18\x03 \x01(\x05\"O\n\x17\x43laimOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\"?\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"W\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0funfinished_only\x18\x03 \x01(\x08\"g\n\x16ListOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15WatchOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"M\n\x16WatchOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation2\xf5\x07\n\x10OperationService\x12m\n\x0e\x42\x65ginOperation\x12,.brickyard.topology.v1.BeginOperationRequest\x1a-.brickyard.topology.v1.BeginOperationResponse\x12p\n\x0fUpdateOperation\x12-.brickyard.topology.v1.UpdateOperationRequest\x1a..brickyard.topology.v1.UpdateOperationResponse\x12p\n\x0f\x43ommitOperation\x12-.brickyard.topology.v1.CommitOperationRequest\x1a..brickyard.topology.v1.CommitOperationResponse\x12m\n\x0e\x41\x62ortOperation\x12,.brickyard.topology.v1.AbortOperationRequest\x1a-.brickyard.topology.v1.AbortOperationResponse\x12\x64\n\x0bRenewLeases\x12).brickyard.topology.v1.RenewLeasesRequest\x1a*.brickyard.topology.v1.RenewLeasesResponse\x12p\n\x0f\x43laimOperations\x12-.brickyard.topology.v1.ClaimOperationsRequest\x1a..brickyard.topology.v1.ClaimOperationsResponse\x12g\n\x0cGetOperation\x12*.brickyard.topology.v1.GetOperationRequest\x1a+.brickyard.topology.v1.GetOperationResponse\x12m\n\x0eListOperations\x12,.brickyard.topology.v1.ListOperationsRequest\x1a-.brickyard.topology.v1.ListOperationsResponse\x12o\n\x0eWatchOperation\x12,.brickyard.topology.v1.WatchOperationRequest\x1a-.brickyard.topology.v1.WatchOperationResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-brickyard/topology/v1/operation_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a%brickyard/topology/v1/operation.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcd\x01\n\x15\x42\x65ginOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmax_in_flight\x18\x05 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\"_\n\x16\x42\x65ginOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xf6\x01\n\x16UpdateOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12:\n\x08progress\x18\x04 \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\x05 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12\x0f\n\x07stalled\x18\x06 \x01(\x08\"N\n\x17UpdateOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\x82\x02\n\x16\x43ommitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12:\n\x0c\x64\x65vice_facts\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.DeviceFactsH\x00\x12>\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricksH\x00\x12<\n\rcloned_bricks\x18\x05 \x01(\x0b\x32#.brickyard.topology.v1.ClonedBricksH\x00\x42\t\n\x07outcome\",\n\rRemovedBricks\x12\x1b\n\x13reclaimed_brick_ids\x18\x01 \x03(\t\"B\n\x0c\x43lonedBricks\x12\x32\n\x06\x62ricks\x18\x01 \x03(\x0b\x32\".brickyard.topology.v1.ClonedBrick\">\n\x0b\x43lonedBrick\x12\x10\n\x08\x62rick_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07lv_name\x18\x03 \x01(\t\"N\n\x17\x43ommitOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"r\n\x15\x41\x62ortOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05\x65rror\x18\x03 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\"M\n\x16\x41\x62ortOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"m\n\x12RenewLeasesRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x15\n\roperation_ids\x18\x02 \x03(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\x13RenewLeasesResponse\x12\x1a\n\x12lost_operation_ids\x18\x01 \x03(\t\"i\n\x16\x43laimOperationsRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05limit\x18\x03 \x01(\x05\"O\n\x17\x43laimOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\"?\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"W\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0funfinished_only\x18\x03 \x01(\x08\"g\n\x16ListOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15WatchOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"M\n\x16WatchOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation2\xf5\x07\n\x10OperationService\x12m\n\x0e\x42\x65ginOperation\x12,.brickyard.topology.v1.BeginOperationRequest\x1a-.brickyard.topology.v1.BeginOperationResponse\x12p\n\x0fUpdateOperation\x12-.brickyard.topology.v1.UpdateOperationRequest\x1a..brickyard.topology.v1.UpdateOperationResponse\x12p\n\x0f\x43ommitOperation\x12-.brickyard.topology.v1.CommitOperationRequest\x1a..brickyard.topology.v1.CommitOperationResponse\x12m\n\x0e\x41\x62ortOperation\x12,.brickyard.topology.v1.AbortOperationRequest\x1a-.brickyard.topology.v1.AbortOperationResponse\x12\x64\n\x0bRenewLeases\x12).brickyard.topology.v1.RenewLeasesRequest\x1a*.brickyard.topology.v1.RenewLeasesResponse\x12p\n\x0f\x43laimOperations\x12-.brickyard.topology.v1.ClaimOperationsRequest\x1a..brickyard.topology.v1.ClaimOperationsResponse\x12g\n\x0cGetOperation\x12*.brickyard.topology.v1.GetOperationRequest\x1a+.brickyard.topology.v1.GetOperationResponse\x12m\n\x0eListOperations\x12,.brickyard.topology.v1.ListOperationsRequest\x1a-.brickyard.topology.v1.ListOperationsResponse\x12o\n\x0eWatchOperation\x12,.brickyard.topology.v1.WatchOperationRequest\x1a-.brickyard.topology.v1.WatchOperationResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,35 +43,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEOPERATIONRESPONSE']._serialized_start=733
   _globals['_UPDATEOPERATIONRESPONSE']._serialized_end=811
   _globals['_COMMITOPERATIONREQUEST']._serialized_start=814
-  _globals['_COMMITOPERATIONREQUEST']._serialized_end=1010
-  _globals['_REMOVEDBRICKS']._serialized_start=1012
-  _globals['_REMOVEDBRICKS']._serialized_end=1056
-  _globals['_COMMITOPERATIONRESPONSE']._serialized_start=1058
-  _globals['_COMMITOPERATIONRESPONSE']._serialized_end=1136
-  _globals['_ABORTOPERATIONREQUEST']._serialized_start=1138
-  _globals['_ABORTOPERATIONREQUEST']._serialized_end=1252
-  _globals['_ABORTOPERATIONRESPONSE']._serialized_start=1254
-  _globals['_ABORTOPERATIONRESPONSE']._serialized_end=1331
-  _globals['_RENEWLEASESREQUEST']._serialized_start=1333
-  _globals['_RENEWLEASESREQUEST']._serialized_end=1442
-  _globals['_RENEWLEASESRESPONSE']._serialized_start=1444
-  _globals['_RENEWLEASESRESPONSE']._serialized_end=1493
-  _globals['_CLAIMOPERATIONSREQUEST']._serialized_start=1495
-  _globals['_CLAIMOPERATIONSREQUEST']._serialized_end=1600
-  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_start=1602
-  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_end=1681
-  _globals['_GETOPERATIONREQUEST']._serialized_start=1683
-  _globals['_GETOPERATIONREQUEST']._serialized_end=1746
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=1748
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=1823
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=1825
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1912
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1914
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=2017
-  _globals['_WATCHOPERATIONREQUEST']._serialized_start=2019
-  _globals['_WATCHOPERATIONREQUEST']._serialized_end=2064
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=2066
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=2143
-  _globals['_OPERATIONSERVICE']._serialized_start=2146
-  _globals['_OPERATIONSERVICE']._serialized_end=3159
+  _globals['_COMMITOPERATIONREQUEST']._serialized_end=1072
+  _globals['_REMOVEDBRICKS']._serialized_start=1074
+  _globals['_REMOVEDBRICKS']._serialized_end=1118
+  _globals['_CLONEDBRICKS']._serialized_start=1120
+  _globals['_CLONEDBRICKS']._serialized_end=1186
+  _globals['_CLONEDBRICK']._serialized_start=1188
+  _globals['_CLONEDBRICK']._serialized_end=1250
+  _globals['_COMMITOPERATIONRESPONSE']._serialized_start=1252
+  _globals['_COMMITOPERATIONRESPONSE']._serialized_end=1330
+  _globals['_ABORTOPERATIONREQUEST']._serialized_start=1332
+  _globals['_ABORTOPERATIONREQUEST']._serialized_end=1446
+  _globals['_ABORTOPERATIONRESPONSE']._serialized_start=1448
+  _globals['_ABORTOPERATIONRESPONSE']._serialized_end=1525
+  _globals['_RENEWLEASESREQUEST']._serialized_start=1527
+  _globals['_RENEWLEASESREQUEST']._serialized_end=1636
+  _globals['_RENEWLEASESRESPONSE']._serialized_start=1638
+  _globals['_RENEWLEASESRESPONSE']._serialized_end=1687
+  _globals['_CLAIMOPERATIONSREQUEST']._serialized_start=1689
+  _globals['_CLAIMOPERATIONSREQUEST']._serialized_end=1794
+  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_start=1796
+  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_end=1875
+  _globals['_GETOPERATIONREQUEST']._serialized_start=1877
+  _globals['_GETOPERATIONREQUEST']._serialized_end=1940
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=1942
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=2017
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=2019
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=2106
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=2108
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=2211
+  _globals['_WATCHOPERATIONREQUEST']._serialized_start=2213
+  _globals['_WATCHOPERATIONREQUEST']._serialized_end=2258
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=2260
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=2337
+  _globals['_OPERATIONSERVICE']._serialized_start=2340
+  _globals['_OPERATIONSERVICE']._serialized_end=3353
 # @@protoc_insertion_point(module_scope)

@@ -177,17 +177,22 @@ class CommitOperationRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     DEVICE_FACTS_FIELD_NUMBER: _builtins.int
     REMOVED_BRICKS_FIELD_NUMBER: _builtins.int
+    CLONED_BRICKS_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Id of the operation."""
     owner: _builtins.str
     """Name of the owner."""
     @_builtins.property
     def device_facts(self) -> _device_pb2.DeviceFacts:
-        """For ADD_DEVICE: what the agent measured."""
+        """For ADD_DEVICE and RESYNC_DEVICE: what the agent measured."""
 
     @_builtins.property
     def removed_bricks(self) -> Global___RemovedBricks:
         """For DELETE_VOLUME: what became of the thin pools."""
+
+    @_builtins.property
+    def cloned_bricks(self) -> Global___ClonedBricks:
+        """For CLONE_VOLUME: where gluster put the copies."""
 
     def __init__(
         self,
@@ -196,12 +201,13 @@ class CommitOperationRequest(_message.Message):
         owner: _builtins.str = ...,
         device_facts: _device_pb2.DeviceFacts | None = ...,
         removed_bricks: Global___RemovedBricks | None = ...,
+        cloned_bricks: Global___ClonedBricks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["device_facts", b"device_facts", "outcome", b"outcome", "removed_bricks", b"removed_bricks"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "outcome", b"outcome", "removed_bricks", b"removed_bricks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_facts", b"device_facts", "operation_id", b"operation_id", "outcome", b"outcome", "owner", b"owner", "removed_bricks", b"removed_bricks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "operation_id", b"operation_id", "outcome", b"outcome", "owner", b"owner", "removed_bricks", b"removed_bricks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["device_facts", "removed_bricks"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["device_facts", "removed_bricks", "cloned_bricks"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -230,6 +236,60 @@ class RemovedBricks(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemovedBricks: _TypeAlias = RemovedBricks  # noqa: Y015
+
+@_typing.final
+class ClonedBricks(_message.Message):
+    """Where gluster put the bricks of a copy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClonedBrick]:
+        """One for each brick of the copy."""
+
+    def __init__(
+        self,
+        *,
+        bricks: _abc.Iterable[Global___ClonedBrick] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClonedBricks: _TypeAlias = ClonedBricks  # noqa: Y015
+
+@_typing.final
+class ClonedBrick(_message.Message):
+    """Where gluster put a brick of a copy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICK_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    LV_NAME_FIELD_NUMBER: _builtins.int
+    brick_id: _builtins.str
+    """Id of the copy's brick."""
+    path: _builtins.str
+    """Directory that gluster exports."""
+    lv_name: _builtins.str
+    """Name of the thin LV that gluster made, in the source brick's volume group and thin pool."""
+    def __init__(
+        self,
+        *,
+        brick_id: _builtins.str = ...,
+        path: _builtins.str = ...,
+        lv_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_id", b"brick_id", "lv_name", b"lv_name", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClonedBrick: _TypeAlias = ClonedBrick  # noqa: Y015
 
 @_typing.final
 class CommitOperationResponse(_message.Message):

@@ -120,6 +120,7 @@ class Volume(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     OPERATION_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_VOLUME_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """32 lower-case hex digits."""
     name: _builtins.str
@@ -140,6 +141,8 @@ class Volume(_message.Message):
     """Where the volume is in its life."""
     operation_id: _builtins.str
     """Id of the running operation that holds the volume; empty when there is none."""
+    origin_volume_id: _builtins.str
+    """Id of the volume that it was copied from; empty when it was not. That volume may be gone."""
     @_builtins.property
     def durability(self) -> Global___Durability:
         """How the volume survives the loss of bricks."""
@@ -173,10 +176,11 @@ class Volume(_message.Message):
         state: Global___VolumeState.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         operation_id: _builtins.str = ...,
+        origin_volume_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "durability", b"durability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "bricks", b"bricks", "cluster_id", b"cluster_id", "create_time", b"create_time", "durability", b"durability", "gid", b"gid", "id", b"id", "name", b"name", "operation_id", b"operation_id", "options", b"options", "size_bytes", b"size_bytes", "snapshot_enabled", b"snapshot_enabled", "snapshot_factor", b"snapshot_factor", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "bricks", b"bricks", "cluster_id", b"cluster_id", "create_time", b"create_time", "durability", b"durability", "gid", b"gid", "id", b"id", "name", b"name", "operation_id", b"operation_id", "options", b"options", "origin_volume_id", b"origin_volume_id", "size_bytes", b"size_bytes", "snapshot_enabled", b"snapshot_enabled", "snapshot_factor", b"snapshot_factor", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,104 @@
+"""Real processes for the tests: one stack per database engine and session, more where a test breaks something."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from services.common.ids import new_id
+from tests.integration import postgres
+from tests.integration.stack import Credentials, Stack
+from tests.integration.world import World
+
+ENGINES = ("sqlite", "postgresql")
+_NOT_RUN = pytest.StashKey[str]()
+_ASKED = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[_ASKED] = any("postgresql" in item.nodeid for item in items)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a server's database; empty when there is none. The variable is set for the other tests of this folder."""
+    reason = postgres.why_not()
+    if reason:
+        request.config.stash[_NOT_RUN] = reason
+    if reason or not request.config.stash[_ASKED]:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix="brickyard-pg-") as directory:
+        Path(directory).chmod(0o755)
+        with postgres.server(Path(directory) / "pg") as url:
+            before = os.environ.get(postgres.VARIABLE)
+            os.environ[postgres.VARIABLE] = url
+            yield url
+            if before is None:
+                del os.environ[postgres.VARIABLE]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    reason = config.stash.get(_NOT_RUN, "")
+    if reason and config.stash.get(_ASKED, False):
+        terminalreporter.write_line(f"NOT RUN ON POSTGRESQL: {reason}", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def credentials(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
+    return Credentials(tmp_path_factory.mktemp("tls"))
+
+
+@contextmanager
+def _database(engine: str, directory: Path, postgres_url: str) -> Iterator[str]:
+    if engine == "sqlite":
+        yield f"sqlite:///{directory}/topology.db"
+        return
+    if not postgres_url:
+        pytest.skip(f"NOT RUN ON POSTGRESQL: {postgres.why_not()}")
+    name = f"brickyard_stack_{new_id()}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield _with_database(postgres_url, name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _with_database(url: str, name: str) -> str:
+    base, _, query = url.partition("?")
+    return f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+
+@contextmanager
+def running_stack(engine: str, directory: Path, credentials: Credentials, postgres_url: str) -> Iterator[Stack]:
+    """A stack for the length of a block."""
+    with _database(engine, directory, postgres_url) as database:
+        stack = Stack(directory, credentials, database)
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.close()
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def stack(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    credentials: Credentials,
+    postgres_url: str,
+) -> Iterator[Stack]:
+    """The stack of the session on each engine. A test must leave it with every server running and no fault armed."""
+    directory = tmp_path_factory.mktemp(f"stack-{request.param}")
+    with running_stack(request.param, directory, credentials, postgres_url) as running:
+        yield running
+
+
+@pytest.fixture
+def world(stack: Stack) -> Iterator[World]:
+    """Clusters of fresh nodes on the stack; whatever the test did, the books must agree afterwards."""
+    yield World(stack)
+    assert stack.stubs().violations() == []
