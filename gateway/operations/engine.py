@@ -8,7 +8,7 @@ repeatable; so an attempt may stop at any instruction and another one goes on fr
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,12 @@ from gateway.clients import AgentCaller
 from gateway.operations.work import Kind, Progress, Work
 from services.common.channels import call_aio
 from services.common.context import enter_request
-from services.common.errors import BrickyardError, UnavailableError
+from services.common.errors import BrickyardError, TimeLimitError, UnavailableError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
 
 _log = get_logger()
+_TOPOLOGY_PAUSE_S = 0.5
 _ENDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_FAILED)
 
 
@@ -77,6 +78,9 @@ class OperationEngine:
         self._list_nodes = list_nodes
         self._drivers: dict[str, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
+        self._claiming: asyncio.Task[None] | None = None
+        # One for each operation that is being taken back: set when somebody asks for the next attempt now.
+        self._wakeups: dict[str, asyncio.Event] = {}
         self._stopping = False
 
     @property
@@ -91,14 +95,17 @@ class OperationEngine:
 
     async def start(self) -> None:
         """Starts to keep leases alive and to take over what others left."""
+        self._claiming = asyncio.create_task(self._forever(self._claim_abandoned, self._settings.claim_interval_s))
         self._loops = [
             asyncio.create_task(self._forever(self._renew_leases, self._settings.lease_s / 3)),
-            asyncio.create_task(self._forever(self._claim_abandoned, self._settings.claim_interval_s)),
+            self._claiming,
         ]
 
     async def stop(self, grace_s: float) -> None:
         """Lets running operations end within `grace_s`, then drops the rest: another gateway claims them."""
         self._stopping = True
+        if self._claiming is not None:
+            self._claiming.cancel()
         if self._drivers:
             await asyncio.wait(list(self._drivers.values()), timeout=grace_s)
         tasks = [*self._loops, *self._drivers.values()]
@@ -133,9 +140,26 @@ class OperationEngine:
             ),
         )
         operation = answer.operation
-        if not answer.replayed:
+        # Also when it is replayed: the answer to our first attempt may have got lost on its way.
+        ours = operation.owner == self._settings.owner and operation.id not in self._drivers
+        if ours and not has_ended(operation):
             self._drive_in_background(operation)
         return operation
+
+    async def retry_now(self, operation_ids: Collection[str]) -> None:
+        """Spares waiting operations their pause: this gateway's stalled ones, and those that nobody drives.
+
+        Args:
+            operation_ids: The stalled operations to retry; empty = all. Ids of others are passed over.
+
+        Raises:
+            BrickyardError: The topology does not answer; what stalls here is retried all the same.
+        """
+        for operation_id, wakeup in self._wakeups.items():
+            if not operation_ids or operation_id in operation_ids:
+                wakeup.set()
+        if not self._stopping:
+            await self._claim_abandoned()
 
     def _drive_in_background(self, operation: operation_pb2.Operation) -> None:
         task = asyncio.create_task(self._drive(operation), name=operation.id)
@@ -156,6 +180,8 @@ class OperationEngine:
                 await action()
             except BrickyardError as error:
                 _log.warning("engine.topology_unreachable", reason=error.reason.value, message=error.message)
+            except Exception as error:  # noqa: BLE001 - the outermost frame: without it, leases would run out unseen
+                _log.error("engine.housekeeping_crashed", exc_info=error)
             # Jitter keeps several gateways from asking in step.
             await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
@@ -181,11 +207,11 @@ class OperationEngine:
         )
         for operation in answer.operations:
             if operation.id not in self._drivers:
+                enter_request(operation.request_id)
                 _log.warning("operation.taken_over", operation_id=operation.id, attempt=operation.attempt_count)
                 self._drive_in_background(operation)
 
     async def _drive(self, operation: operation_pb2.Operation) -> None:
-        enter_request(operation.request_id)
         kind = self._kinds[operation.kind]
         log = _log.bind(operation_id=operation.id, kind=operation_pb2.OperationKind.Name(operation.kind))
         log.info("operation.started", target=operation.target_id, attempt=operation.attempt_count)
@@ -215,7 +241,16 @@ class OperationEngine:
         )
 
     def _work(self, operation: operation_pb2.Operation) -> Work:
-        return Work(operation, self._agents, self._list_nodes, Progress())
+        return Work(operation, self._agents, self._patient_list_nodes, Progress())
+
+    async def _patient_list_nodes(self, cluster_id: str) -> Sequence[Node]:
+        """The nodes of a cluster; a topology that is away for a moment is waited for."""
+        while True:
+            try:
+                return await self._list_nodes(cluster_id)
+            except (UnavailableError, TimeLimitError) as error:
+                _log.warning("engine.topology_unreachable", message=error.message)
+            await asyncio.sleep(_TOPOLOGY_PAUSE_S)
 
     async def _attempt(self, operation: operation_pb2.Operation, kind: Kind) -> operation_pb2.OperationError | None:
         """Runs and commits; returns why it failed, or None."""
@@ -236,7 +271,27 @@ class OperationEngine:
     ) -> None:
         """Undoes and aborts, however often it takes; the reason of the failure is stored before a node is touched."""
         await self._update(operation, state=operation_pb2.OPERATION_STATE_UNDOING, error=failure)
+        with self._wakeup_of(operation.id) as wakeup:
+            await self._undo_until_done(operation, kind, wakeup)
+        await self._until_topology_answers(
+            self._operations.AbortOperation,
+            operation_service_pb2.AbortOperationRequest(
+                operation_id=operation.id, owner=self._settings.owner, error=failure
+            ),
+        )
+
+    @contextlib.contextmanager
+    def _wakeup_of(self, operation_id: str) -> Iterator[asyncio.Event]:
+        wakeup = self._wakeups[operation_id] = asyncio.Event()
+        try:
+            yield wakeup
+        finally:
+            del self._wakeups[operation_id]
+
+    async def _undo_until_done(self, operation: operation_pb2.Operation, kind: Kind, wakeup: asyncio.Event) -> None:
+        """Undoes; after each failure waits for the retry interval, or for `wakeup`, whichever comes first."""
         while True:
+            wakeup.clear()
             work = self._work(operation)
             try:
                 async with self._reporting(work, operation_pb2.OPERATION_STATE_UNDOING):
@@ -249,13 +304,9 @@ class OperationEngine:
                     "operation.undo_failed", operation_id=operation.id, reason=error.reason.value, message=error.message
                 )
                 await self._update(operation, stalled=True, progress=work.progress.to_message())
-            await asyncio.sleep(self._settings.retry_interval_s)
-        await self._until_topology_answers(
-            self._operations.AbortOperation,
-            operation_service_pb2.AbortOperationRequest(
-                operation_id=operation.id, owner=self._settings.owner, error=failure
-            ),
-        )
+            # Running into the limit is the usual case, not an error: it is simply the next attempt's turn.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wakeup.wait(), self._settings.retry_interval_s)
 
     async def _update(self, operation: operation_pb2.Operation, **fields: Any) -> None:
         await self._until_topology_answers(
@@ -270,9 +321,9 @@ class OperationEngine:
         while True:
             try:
                 return await call_aio(method, request)
-            except UnavailableError as error:
+            except (UnavailableError, TimeLimitError) as error:
                 _log.warning("engine.topology_unreachable", message=error.message)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(_TOPOLOGY_PAUSE_S)
 
     @contextlib.asynccontextmanager
     async def _reporting(self, work: Work, state: operation_pb2.OperationState.ValueType) -> Any:

@@ -1,7 +1,7 @@
 """What a kind of operation is made of, and what it may use: the operation, the agents, the nodes, progress."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -9,7 +9,7 @@ from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_pb2 import Operation, OperationProgress
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
 from gateway.clients import AgentCaller, manage_hostname
-from services.common.errors import BrickyardError, UnavailableError
+from services.common.errors import BrickyardError, NotFoundError, UnavailableError
 from services.common.reasons import Reason
 
 # A change on a node may take minutes under load (mkfs, a gluster transaction); Heketi allows ten.
@@ -89,6 +89,17 @@ class Work:
     async def nodes_by_id(self, cluster_id: str) -> dict[str, Node]:
         """The nodes of a cluster by id."""
         return {node.id: node for node in await self.list_nodes(cluster_id)}
+
+
+def node_with_id(nodes: Mapping[str, Node], node_id: str) -> Node:
+    """A node of the cluster.
+
+    Raises:
+        NotFoundError: NODE_NOT_FOUND, it was removed meanwhile.
+    """
+    if node_id not in nodes:
+        raise NotFoundError(Reason.NODE_NOT_FOUND, f"node {node_id} does not exist", node_id=node_id)
+    return nodes[node_id]
 
 
 class Kind(Protocol):

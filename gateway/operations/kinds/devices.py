@@ -4,9 +4,8 @@ from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
 from gateway.clients import manage_hostname
-from gateway.operations.work import Work
-from services.common.errors import NotFoundError, UnavailableError
-from services.common.reasons import Reason
+from gateway.operations.work import Work, node_with_id
+from services.common.errors import UnavailableError
 
 
 class AddDevice:
@@ -102,7 +101,4 @@ class SetDeviceState:
 
 
 async def _node(work: Work, node_id: str) -> Node:
-    nodes = await work.nodes_by_id(work.operation.cluster_id)
-    if node_id not in nodes:
-        raise NotFoundError(Reason.NODE_NOT_FOUND, f"node {node_id} does not exist", node_id=node_id)
-    return nodes[node_id]
+    return node_with_id(await work.nodes_by_id(work.operation.cluster_id), node_id)

@@ -4,7 +4,7 @@ from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
 from gateway.clients import storage_hostname
-from gateway.operations.work import Work, on_first_answering
+from gateway.operations.work import Work, node_with_id, on_first_answering
 
 
 class AddNode:
@@ -19,7 +19,7 @@ class AddNode:
             work.progress.total_steps = 1
             nodes = await work.nodes_by_id(spec.node.cluster_id)
             await work.change(
-                nodes[spec.probing_node_id],
+                node_with_id(nodes, spec.probing_node_id),
                 "ProbePeer",
                 executor_pb2.ProbePeerRequest(hostname=storage_hostname(spec.node)),
                 step="probe peer",

@@ -12,7 +12,7 @@ from brickyard.topology.v1.operation_service_pb2 import (
 )
 from brickyard.topology.v1.volume_pb2 import BRICK_ROLE_ARBITER, Brick, Volume
 from gateway.clients import storage_hostname
-from gateway.operations.work import Work, all_or_first_error, on_first_answering
+from gateway.operations.work import Work, all_or_first_error, node_with_id, on_first_answering
 
 
 class CreateVolume:
@@ -27,7 +27,7 @@ class CreateVolume:
         work.progress.total_steps = len(volume.bricks) + 1
         await all_or_first_error([_create_brick(work, nodes, volume, brick) for brick in volume.bricks])
         await work.change(
-            nodes[volume.bricks[0].node_id],
+            node_with_id(nodes, volume.bricks[0].node_id),
             "CreateVolume",
             _gluster_volume(volume, nodes),
             step="create volume",
@@ -158,7 +158,7 @@ class CloneVolume:
         await all_or_first_error(
             [
                 work.change(
-                    nodes[node_id],
+                    node_with_id(nodes, node_id),
                     "RemoveOrphanCopies",
                     executor_pb2.RemoveOrphanCopiesRequest(device_id=device_id, thin_pool_name=pool),
                     step="remove copies",
@@ -178,7 +178,7 @@ async def _create_brick(
     work: Work, nodes: Mapping[str, Node], volume: Volume, brick: Brick
 ) -> executor_pb2.CreateBrickResponse:
     answer: executor_pb2.CreateBrickResponse = await work.change(
-        nodes[brick.node_id],
+        node_with_id(nodes, brick.node_id),
         "CreateBrick",
         executor_pb2.CreateBrickRequest(brick=brick, gid=volume.gid),
         step="create brick",
@@ -191,7 +191,7 @@ async def _delete_brick(
     work: Work, nodes: Mapping[str, Node], brick: Brick, *, key: str
 ) -> executor_pb2.DeleteBrickResponse:
     answer: executor_pb2.DeleteBrickResponse = await work.change(
-        nodes[brick.node_id],
+        node_with_id(nodes, brick.node_id),
         "DeleteBrick",
         executor_pb2.DeleteBrickRequest(brick=brick),
         step="delete brick",
@@ -237,7 +237,8 @@ def _gluster_volume(volume: Volume, nodes: Mapping[str, Node]) -> executor_pb2.C
 
 def _gluster_bricks(bricks: Iterable[Brick], nodes: Mapping[str, Node]) -> list[executor_pb2.GlusterBrick]:
     return [
-        executor_pb2.GlusterBrick(hostname=storage_hostname(nodes[brick.node_id]), path=brick.path) for brick in bricks
+        executor_pb2.GlusterBrick(hostname=storage_hostname(node_with_id(nodes, brick.node_id)), path=brick.path)
+        for brick in bricks
     ]
 
 

@@ -88,7 +88,7 @@ class OperationServiceServicer:
 
     def BeginOperation(self, request, context):
         """Records an operation and reserves what it needs. A repeated request_id gives the operation of the first call.
-        Fails with NO_SPACE_ON_DEVICE when a planned device has not the room any more (plan again), TOO_MANY_OPERATIONS when
+        Fails with PLAN_OUTDATED when a planned device has not the room any more (plan again), TOO_MANY_OPERATIONS when
         the in-flight limit is reached, TARGET_BUSY when another operation holds the target, and the kind's own reasons.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

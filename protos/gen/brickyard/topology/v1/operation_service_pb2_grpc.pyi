@@ -35,7 +35,7 @@ class OperationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OperationServiceAsyncStub: ...
     BeginOperation: _grpc.UnaryUnaryMultiCallable[_operation_service_pb2.BeginOperationRequest, _operation_service_pb2.BeginOperationResponse]
     """Records an operation and reserves what it needs. A repeated request_id gives the operation of the first call.
-    Fails with NO_SPACE_ON_DEVICE when a planned device has not the room any more (plan again), TOO_MANY_OPERATIONS when
+    Fails with PLAN_OUTDATED when a planned device has not the room any more (plan again), TOO_MANY_OPERATIONS when
     the in-flight limit is reached, TARGET_BUSY when another operation holds the target, and the kind's own reasons.
     """
     UpdateOperation: _grpc.UnaryUnaryMultiCallable[_operation_service_pb2.UpdateOperationRequest, _operation_service_pb2.UpdateOperationResponse]
@@ -62,7 +62,7 @@ class OperationServiceAsyncStub(OperationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     BeginOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.BeginOperationRequest, _operation_service_pb2.BeginOperationResponse]  # type: ignore[assignment]
     """Records an operation and reserves what it needs. A repeated request_id gives the operation of the first call.
-    Fails with NO_SPACE_ON_DEVICE when a planned device has not the room any more (plan again), TOO_MANY_OPERATIONS when
+    Fails with PLAN_OUTDATED when a planned device has not the room any more (plan again), TOO_MANY_OPERATIONS when
     the in-flight limit is reached, TARGET_BUSY when another operation holds the target, and the kind's own reasons.
     """
     UpdateOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.UpdateOperationRequest, _operation_service_pb2.UpdateOperationResponse]  # type: ignore[assignment]
@@ -92,7 +92,7 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operation_service_pb2.BeginOperationResponse, _abc.Awaitable[_operation_service_pb2.BeginOperationResponse]]:
         """Records an operation and reserves what it needs. A repeated request_id gives the operation of the first call.
-        Fails with NO_SPACE_ON_DEVICE when a planned device has not the room any more (plan again), TOO_MANY_OPERATIONS when
+        Fails with PLAN_OUTDATED when a planned device has not the room any more (plan again), TOO_MANY_OPERATIONS when
         the in-flight limit is reached, TARGET_BUSY when another operation holds the target, and the kind's own reasons.
         """
 
