@@ -54,6 +54,12 @@ def check(condition: bool, text: str) -> None:
     say(f"    ok: {text}")
 
 
+def how_to_end(config: StackConfig) -> str:
+    """The command that takes a demo down."""
+    name = "" if config.name == StackConfig().name else f" --name {config.name}"
+    return f"{ROOT}/compose/demo --down{name}"
+
+
 class Demo:
     """One run."""
 
@@ -177,7 +183,7 @@ Look into a node, or cut its power:
   {ROOT}/compose/lab/lab kill --name {stack.config.name} node3
 Logs are in {stack.directory}/*.log and {stack.lab_directory}/node1/log/.
 Take it down with
-  {ROOT}/compose/demo --down"""
+  {how_to_end(stack.config)}"""
         )
 
 
@@ -191,17 +197,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="compose/demo", description=__doc__, epilog="Example: sudo ./compose/demo --keep"
     )
+    parser.add_argument("--name", default=StackConfig().name, help="of the lab, to run two (default: %(default)s)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--keep", action="store_true", help="leave it running, and print how to talk to it")
     mode.add_argument("--down", action="store_true", help="take down what --keep left running")
     arguments = parser.parse_args()
-    config = StackConfig()
+    config = StackConfig(name=arguments.name)
     if arguments.down:
         take_down(config)
         return 0
     stack = Stack(config, Progress())
     if stack.directory.exists() or Path(stack.lab_directory).exists():
-        say(f"compose/demo: {stack.directory} exists: a demo runs or was killed; end it: {ROOT}/compose/demo --down")
+        say(f"compose/demo: {stack.directory} exists: a demo runs or was killed; end it: {how_to_end(config)}")
         return 1
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _on_signal)

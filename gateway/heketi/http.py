@@ -125,6 +125,11 @@ def accepted(operation_id: str) -> Answer:
     return Answer(202, headers=((b"location", b"/queue/" + operation_id.encode()),))
 
 
+def accepted_page(operation_id: str) -> Answer:
+    """The same for a GET, which Heketi answers with a page."""
+    return _redirect(202, f"/queue/{operation_id}", "Accepted", with_body=True)
+
+
 def see_other(path: str) -> Answer:
     """What a finished operation made is found at `path`."""
     return _redirect(303, path, "See Other", with_body=True)

@@ -37,6 +37,13 @@ _SNAPSHOT = _object(enable=_BOOLEAN, factor={"type": "number", "minimum": 1, "ma
 _HOSTNAMES = _object(("manage", "storage"), manage=_STRINGS, storage=_STRINGS)
 _SIZE_GIB = {"type": "integer", "minimum": 1, "description": "GiB"}
 
+_PENDING: dict[str, Any] = {
+    "id": _STRING,
+    "type_name": _STRING,
+    "status": {"type": "string", "enum": ["", "stale", "failed"]},
+    "sub_status": {"type": "string", "enum": ["", "in-flight"]},
+}
+
 _SCHEMAS: dict[str, Any] = {
     "ClusterFlags": _object(file=_BOOLEAN, block=_BOOLEAN),
     "Cluster": _object(
@@ -107,6 +114,15 @@ _SCHEMAS: dict[str, Any] = {
         bricks=_list_of("Brick"),
     ),
     "VolumeList": _object(volumes=_STRINGS),
+    "OperationCounts": _object(total=_INTEGER, in_flight=_INTEGER, stale=_INTEGER, failed=_INTEGER, new=_INTEGER),
+    "PendingOperation": _object(**_PENDING),
+    "PendingOperationList": _object(pendingoperations=_list_of("PendingOperation")),
+    "PendingOperationDetails": _object(
+        **_PENDING, changes={"type": "array", "items": _object(id=_STRING, description=_STRING)}
+    ),
+    "OperationsCleanup": _object(operations={"type": "array", "items": _STRING, "maxItems": 32}),
+    "VolumeExpand": _object(("expand_size",), expand_size=_SIZE_GIB),
+    "VolumeClone": _object(name={"type": "string", "pattern": "^[a-zA-Z0-9_-]+$"}),
 }
 
 
@@ -178,6 +194,7 @@ _PATHS: dict[str, Any] = {
     "/devices/{id}/tags": {
         "post": _operation("Change a device's tags", answers=_shows("Tags"), body="TagsChange", has_id=True)
     },
+    "/devices/{id}/resync": {"get": _operation("Measure a device again", answers=_QUEUED, has_id=True)},
     "/volumes": {
         "post": _operation("Make a volume", answers=_QUEUED, body="VolumeCreate"),
         "get": _operation("List volumes", answers=_shows("VolumeList")),
@@ -185,6 +202,20 @@ _PATHS: dict[str, Any] = {
     "/volumes/{id}": {
         "get": _operation("Show a volume", answers=_shows("Volume"), has_id=True),
         "delete": _operation("Remove a volume", answers=_QUEUED, has_id=True),
+    },
+    "/volumes/{id}/expand": {
+        "post": _operation("Make a volume larger", answers=_QUEUED, body="VolumeExpand", has_id=True)
+    },
+    "/volumes/{id}/clone": {"post": _operation("Copy a volume", answers=_QUEUED, body="VolumeClone", has_id=True)},
+    "/operations": {"get": _operation("Count unfinished operations", answers=_shows("OperationCounts"))},
+    "/operations/pending": {
+        "get": _operation("List unfinished operations", answers=_shows("PendingOperationList")),
+    },
+    "/operations/pending/{id}": {
+        "get": _operation("Show an unfinished operation", answers=_shows("PendingOperationDetails"), has_id=True)
+    },
+    "/operations/pending/cleanup": {
+        "post": _operation("Retry waiting operations now", answers=_QUEUED, body="OperationsCleanup")
     },
     "/queue/{id}": {"get": _operation("Ask what became of a change", answers=_POLLED, has_id=True)},
 }

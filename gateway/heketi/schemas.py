@@ -210,3 +210,42 @@ def volume_body(body: bytes) -> VolumeBody:
         snapshot_enable=snapshot["enable"],
         snapshot_factor=snapshot["factor"],
     )
+
+
+_EXPAND: Shape = {"expand_size": (integer, 0)}
+
+
+def expand_size(body: bytes) -> int:
+    """Body of POST /volumes/{id}/expand: GiB to add.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    added: int = _read(body, _EXPAND)["expand_size"]
+    return added
+
+
+_CLEANUP: Shape = {"operations": (text_list, ())}
+
+
+def cleanup_ids(body: bytes) -> tuple[str, ...]:
+    """Body of POST /operations/pending/cleanup: ids of operations, empty for all.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    ids: tuple[str, ...] = _read(body, _CLEANUP)["operations"]
+    return ids
+
+
+_CLONE: Shape = {"name": (text, "")}
+
+
+def clone_name(body: bytes) -> str:
+    """Body of POST /volumes/{id}/clone: the copy's name, empty for the default.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    name: str = _read(body, _CLONE)["name"]
+    return name

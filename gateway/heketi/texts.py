@@ -52,6 +52,9 @@ class Action(Enum):
     ADD_DEVICE = auto()
     CREATE_VOLUME = auto()
     DELETE_VOLUME = auto()
+    EXPAND_VOLUME = auto()
+    CLONE_VOLUME = auto()
+    RESYNC_DEVICE = auto()
 
 
 def unknown_path() -> Refused:
@@ -62,6 +65,11 @@ def unknown_path() -> Refused:
 def unknown_id() -> Refused:
     """The path names an object that does not exist."""
     return Refused(404, "Id not found")
+
+
+def no_pending_operation(operation_id: str) -> Refused:
+    """The operation does not exist, has ended, or is of a kind that Heketi has none for."""
+    return Refused(404, f"Id not found: {operation_id}")
 
 
 def unparsable() -> Refused:
@@ -200,6 +208,25 @@ def _allocation(error: BrickyardError, _target: str) -> str:
     return f"Failed to allocate new volume: {_explained(first, error.message) if explains else first}"
 
 
+# What stops an expansion is told apart from no space, other than on create (Heketi's rule; the two spaces are its own).
+_EXPANSION_REASONS: Mapping[str, str] = {
+    Reason.MAX_BRICKS_REACHED: "Maximum number of bricks reached.",
+    Reason.MIN_BRICK_SIZE_REACHED: "Minimum brick size limit reached.  Out of space.",
+}
+
+
+def _expansion(error: BrickyardError, _target: str) -> str:
+    stop = error.metadata.get("stopped_by") or error.reason.value
+    first = _EXPANSION_REASONS.get(stop) or _allocation_reason(error.reason, error.message, error.metadata)
+    explains = error.reason in _ALLOCATION_REASONS
+    return f"Failed to allocate volume expansion: {_explained(first, error.message) if explains else first}"
+
+
+def _clone_refused(error: BrickyardError, target: str) -> str:
+    why = PENDING_CONFLICT if error.reason is Reason.TARGET_BUSY else error.message
+    return f"Failed clone volume {target}: {why}"
+
+
 def _no_cluster_takes_it(error: BrickyardError, _target: str) -> str:
     """Heketi's list of clusters with a reason each, from the metadata that the allocator gives, then our message."""
     eligible = error.metadata.get("stage") == "placement"
@@ -253,6 +280,11 @@ _BY_ACTION: Mapping[tuple[Action, Reason], tuple[int, _Text]] = {
     (Action.CREATE_VOLUME, Reason.VOLUME_TOO_SMALL): (400, _message),
     **{(Action.CREATE_VOLUME, reason): (500, _allocation) for reason in _ALLOCATION_REFUSALS},
     (Action.CREATE_VOLUME, Reason.NO_ELIGIBLE_CLUSTER): (500, _no_cluster_takes_it),
+    **{(Action.EXPAND_VOLUME, reason): (500, _expansion) for reason in _ALLOCATION_REFUSALS},
+    (Action.CLONE_VOLUME, Reason.NOT_SUPPORTED_YET): (500, _clone_refused),
+    (Action.CLONE_VOLUME, Reason.VOLUME_NAME_IN_USE): (500, _clone_refused),
+    (Action.CLONE_VOLUME, Reason.TARGET_BUSY): (500, _clone_refused),
+    (Action.RESYNC_DEVICE, Reason.TARGET_BUSY): (500, _constant(PENDING_CONFLICT)),
     (Action.DELETE_VOLUME, Reason.TARGET_BUSY): (
         500,
         _constant(f"Failed to set up volume delete: {PENDING_CONFLICT}"),

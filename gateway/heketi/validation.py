@@ -20,6 +20,7 @@ _DISPERSE_COUNTS = {(2, 1), (4, 2), (8, 3), (8, 4)}
 _MAX_REPLICA = 3
 _MAX_SNAPSHOT_FACTOR = 100
 _MAX_TAGS = 32
+_MAX_CLEANUP_IDS = 32
 _MAX_TAG_NAME = 32
 _MAX_TAG_VALUE = 64
 # The first refused group id; the text that goes with it says 2**32 (Heketi's).
@@ -170,3 +171,22 @@ def check_size(volume: VolumeBody, min_brick_size_bytes: int) -> None:
     minimum = minimum_size_bytes(volume, min_brick_size_bytes)
     if volume.size * GIB < minimum:
         raise texts.volume_too_small(volume.size, minimum // KIB)
+
+
+def check_expand_size(added_gib: int) -> None:
+    """Raises Refused unless a volume can grow by so many GiB."""
+    _check({"expand_size": _count(added_gib, _MAX_SIZE_GIB)})
+
+
+def check_cleanup(operation_ids: tuple[str, ...]) -> None:
+    """Raises Refused unless these can be operations; an empty id passes and is found nowhere (Heketi's rule)."""
+    if len(operation_ids) > _MAX_CLEANUP_IDS:
+        fault: str | None = f"too many ids specified ({len(operation_ids)}), up to {_MAX_CLEANUP_IDS} supported"
+    else:
+        fault = next(filter(None, (_uuid(each) for each in operation_ids if each)), None)
+    _check({"operations": fault})
+
+
+def check_clone_name(name: str) -> None:
+    """Raises Refused unless a copy can have this name."""
+    _check({"name": None if not name or _VOLUME_NAME.fullmatch(name) else texts.BAD_FORMAT})

@@ -180,3 +180,10 @@ class UseCases(Protocol):
 
     async def list_operations(self, *, unfinished_only: bool = False) -> Sequence[operation_pb2.Operation]:
         """Operations, newest first."""
+
+    async def cleanup_operations(self, operation_ids: Sequence[str] = ()) -> None:
+        """Spares stalled operations (empty = all) and abandoned ones their pause; it waits for no outcome.
+
+        Nothing needs it, they are retried anyway. Operations that stall in another gateway keep to their own interval;
+        unknown and ended ones are passed over.
+        """

@@ -137,16 +137,23 @@ class GatewayUseCases(TopologyUseCases):
         )
         if first is not None:
             return first
-        source, _ = await self.get_volume(volume_id)
-        spec = operation_pb2.OperationSpec(
-            clone_volume=operation_pb2.CloneVolumeSpec(
-                source_volume_id=volume_id,
-                volume_id=new_id(),
-                name=name,
-                brick_ids=[new_id() for _ in source.bricks],
+        for attempt in range(1, _MAX_PLANS + 1):
+            source, _ = await self.get_volume(volume_id)
+            spec = operation_pb2.OperationSpec(
+                clone_volume=operation_pb2.CloneVolumeSpec(
+                    source_volume_id=volume_id,
+                    volume_id=new_id(),
+                    name=name,
+                    brick_ids=[new_id() for _ in source.bricks],
+                )
             )
-        )
-        return await self._begin(spec, request_id, asked)
+            try:
+                return await self._begin(spec, request_id, asked)
+            except AbortedError as error:
+                # The source grew between our look and the record.
+                if error.reason is not Reason.PLAN_OUTDATED or attempt == _MAX_PLANS:
+                    raise
+        raise AssertionError  # the loop returns or raises
 
     async def get_volume(self, volume_id: str) -> tuple[volume_pb2.Volume, Sequence[str]]:
         """See `UseCases`."""
@@ -177,3 +184,7 @@ class GatewayUseCases(TopologyUseCases):
         """See `UseCases`."""
         request = operation_service_pb2.ListOperationsRequest(unfinished_only=unfinished_only)
         return await self._pages(self._operations.ListOperations, request, "operations")
+
+    async def cleanup_operations(self, operation_ids: Sequence[str] = ()) -> None:
+        """See `UseCases`."""
+        await self._engine.retry_now(operation_ids)

@@ -40,7 +40,8 @@ def configure_logs(*, process: str, level: str = "info", log_format: LogFormat =
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        # Loggers are made at import, before this runs; a cached one would keep what it was made with.
+        cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
 

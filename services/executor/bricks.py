@@ -6,6 +6,7 @@ from dataclasses import replace
 from services.common.errors import BrickyardError, FailedPreconditionError, InternalError, ResourceExhaustedError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
+from services.executor.copies import remove_directories
 from services.executor.filesystem import commands as filesystem
 from services.executor.filesystem import mounts
 from services.executor.lvm import commands as lvm
@@ -230,6 +231,10 @@ def delete_brick(tools: Tools, spec: BrickSpec) -> bool:
         FailedPreconditionError: BRICK_BUSY, the file system or the LV is in use.
         InternalError: LVM_FAILED or FILESYSTEM_FAILED.
     """
+    copied = is_snapshot_mount(spec.mount_point)
+    if copied:
+        # gluster may say /var/run, which is a link; the mount table says /run.
+        spec = replace(spec, mount_point=tools.runner.resolve(spec.mount_point))
     seen = _glance(tools, spec)
     # Outside of the lock: a brick process may hold the file system for seconds, and other bricks need the group.
     for step in plan_release(seen):
@@ -242,7 +247,9 @@ def delete_brick(tools: Tools, spec: BrickSpec) -> bool:
             state = _observe(tools, spec, seen)
         for step in plan_removal(state):
             _remove_step(tools, spec, step)
-    if not is_snapshot_mount(spec.mount_point):
+    if copied:
+        remove_directories(tools, spec.mount_point)
+    else:
         try:
             tools.runner.remove_directory(spec.mount_point)
         except OSError as error:
@@ -265,22 +272,16 @@ def _remove_step(tools: Tools, spec: BrickSpec, step: Step) -> None:
 
 
 def _unmount(tools: Tools, spec: BrickSpec) -> None:
-    """Unmounts, with patience: a brick process that was told to stop holds its files for a moment."""
-    for last in tools.attempts(tools.patience.unmount_s):
-        try:
-            while mounts.mounted_at(tools.runner.mounts(), spec.mount_point) is not None:
-                tools.runner.unmount(spec.mount_point)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise InternalError(
-                    Reason.FILESYSTEM_FAILED, f"umount: {spec.mount_point}: {error.strerror}", path=spec.path
-                ) from error
-            if last:
-                raise FailedPreconditionError(
-                    Reason.BRICK_BUSY, f"umount: {spec.mount_point}: target is busy.", path=spec.path
-                ) from error
-        else:
-            return
+    try:
+        tools.unmount(spec.mount_point)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise FailedPreconditionError(
+                Reason.BRICK_BUSY, f"umount: {spec.mount_point}: target is busy.", path=spec.path
+            ) from error
+        raise InternalError(
+            Reason.FILESYSTEM_FAILED, f"umount: {spec.mount_point}: {error.strerror}", path=spec.path
+        ) from error
 
 
 def _remove_from_fstab(tools: Tools, spec: BrickSpec) -> None:

@@ -4,11 +4,18 @@ from collections.abc import Callable, Collection
 
 from services.common.errors import NotFoundError
 from services.common.reasons import Reason
-from services.executor import bricks, devices, facts, peers, volumes
+from services.executor import bricks, clones, copies, devices, facts, growth, peers, volumes
 from services.executor.gluster.reports import GlusterVolume
 from services.executor.journal import Journal
 from services.executor.lvm.reports import VolumeGroup
-from services.executor.policy import BrickSpec, NodePolicy, check_device_id, check_hostname, check_volume_name
+from services.executor.policy import (
+    BrickSpec,
+    NodePolicy,
+    check_device_id,
+    check_hostname,
+    check_pool_name,
+    check_volume_name,
+)
 from services.executor.runners.base import Runner
 from services.executor.settings import NodeSettings
 from services.executor.tools import Tools
@@ -86,7 +93,24 @@ class Node:
 
     def delete_volume(self, name: str, volume_id: str, bricks: Collection[str] = ()) -> None:
         """Stops and deletes a volume; see volumes.delete_volume."""
-        volumes.delete_volume(self._tools, check_volume_name(name), volume_id, bricks)
+        removed = volumes.delete_volume(self._tools, check_volume_name(name), volume_id, bricks)
+        clones.remove_remains(self._tools, name, volume_id, removed)
+
+    def add_bricks(self, spec: growth.GrowthSpec, *, rebalance: bool) -> None:
+        """Adds brick sets to a volume; see growth.add_bricks."""
+        growth.add_bricks(self._tools, spec, rebalance=rebalance)
+
+    def remove_bricks(self, spec: growth.GrowthSpec) -> None:
+        """Takes brick sets out of a volume; see growth.remove_bricks."""
+        growth.remove_bricks(self._tools, spec)
+
+    def clone_volume(self, spec: clones.CloneSpec) -> clones.Copy:
+        """Copies a volume; see clones.clone_volume."""
+        return clones.clone_volume(self._tools, spec)
+
+    def remove_orphan_copies(self, device_id: str, pool: str) -> tuple[str, ...]:
+        """Removes LVs that gluster made and forgot; see copies.remove_orphans."""
+        return copies.remove_orphans(self._tools, check_device_id(device_id), check_pool_name(pool))
 
     def get_volume(self, name: str) -> GlusterVolume:
         """A volume as glusterd describes it."""

@@ -14,6 +14,7 @@ from services.common.ids import is_id
 from services.common.reasons import Reason
 from services.common.units import KIB
 from services.executor.gluster.reports import option_pairs
+from services.executor.gluster.snapshots import COPY_ROOTS, stem_of
 from services.executor.lvm.commands import mapper_path, vg_name
 from services.executor.runners.base import Mount
 
@@ -30,10 +31,7 @@ ANY_DEVICE = "*"
 DEFAULT_MOUNT_ROOT = "/var/lib/heketi/mounts"
 DEFAULT_FSTAB = "/var/lib/brickyard/fstab"
 MOUNT_OPTIONS = "rw,inode64,noatime,nouuid"
-# Bricks of cloned volumes live where gluster mounts its snapshots.
-_SNAPSHOT_ROOTS = ("/run/gluster/snaps/", "/var/run/gluster/snaps/")
 _POOL = re.compile(r"tp_[0-9a-f]{32}")
-_CLONED_LV = re.compile(r"[0-9a-f]{32}_[0-9]+")
 _DEVICE_PATH = re.compile(r"/[A-Za-z0-9/._:+@=-]+")
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?")
 _VOLUME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
@@ -173,7 +171,7 @@ class NodePolicy:
         _check_id("brick.device_id", device_id)
         lv = lv_name or f"brick_{brick_id}"
         pool = pool_name or f"tp_{brick_id}"
-        if lv != f"brick_{brick_id}" and not _CLONED_LV.fullmatch(lv):
+        if lv != f"brick_{brick_id}" and not stem_of(lv):
             raise _invalid("brick.lv_name", lv)
         if not _POOL.fullmatch(pool):
             raise _invalid("brick.thin_pool_name", pool)
@@ -181,7 +179,7 @@ class NodePolicy:
             raise _invalid("gid", gid)
         expected = f"{self.mount_directory(device_id)}/{lv}"
         mount_point = path.removesuffix("/brick") or expected
-        foreign = posixpath.normpath(path) != path or not mount_point.startswith(_SNAPSHOT_ROOTS)
+        foreign = posixpath.normpath(path) != path or not mount_point.startswith(COPY_ROOTS)
         if path and mount_point != expected and foreign:
             raise _invalid("brick.path", path)
         return BrickSpec(
@@ -212,13 +210,13 @@ def check_new_brick(spec: BrickSpec) -> None:
     for name, size in sizes.items():
         if size <= 0 or size % KIB:
             raise _invalid(name, size)
-    if spec.mount_point.startswith(_SNAPSHOT_ROOTS):
+    if spec.mount_point.startswith(COPY_ROOTS):
         raise _invalid("brick.path", spec.path)
 
 
 def is_snapshot_mount(mount_point: str) -> bool:
     """Whether gluster mounted it, as the brick of a cloned volume; such bricks are in no mount table file of ours."""
-    return mount_point.startswith(_SNAPSHOT_ROOTS)
+    return mount_point.startswith(COPY_ROOTS)
 
 
 def check_hostname(name: str) -> str:
@@ -239,6 +237,17 @@ def check_device_id(device_id: str) -> str:
         InvalidArgumentError: It is none.
     """
     return _check_id("device_id", device_id)
+
+
+def check_pool_name(name: str) -> str:
+    """A name of a thin pool.
+
+    Raises:
+        InvalidArgumentError: It is not tp_<id>.
+    """
+    if not _POOL.fullmatch(name):
+        raise _invalid("thin_pool_name", name)
+    return name
 
 
 def check_volume_id(volume_id: str) -> str:

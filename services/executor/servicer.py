@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, TypeVar
 from brickyard.executor.v1 import executor_service_pb2 as messages
 from brickyard.executor.v1 import executor_service_pb2_grpc as service
 from brickyard.executor.v1 import facts_pb2
-from brickyard.topology.v1 import device_pb2, volume_pb2
-from services.common.errors import InvalidArgumentError, UnavailableError, UnimplementedError
+from brickyard.topology.v1 import device_pb2
+from services.common.errors import UnavailableError
 from services.common.reasons import Reason
-from services.executor.gluster import commands as gluster
 from services.executor.node import Node, NodeLookup
-from services.executor.policy import (
-    BrickSpec,
-    NodePolicy,
-    check_brick_path,
-    check_hostname,
-    check_options,
-    check_volume_id,
-    check_volume_name,
-)
+from services.executor.policy import check_volume_id
+from services.executor.requests import brick_message, brick_spec, brick_text, clone_spec, growth_spec, volume_spec
 from services.executor.runners.base import CURRENT_SCOPE, CallScope, Mount, NodeLostError
-from services.executor.volumes import VolumeSpec
 
 if TYPE_CHECKING:
     import grpc
@@ -35,9 +26,6 @@ if TYPE_CHECKING:
 NODE_KEY = "brickyard-node"
 _Answer = TypeVar("_Answer")
 _Message = TypeVar("_Message", bound="Message")
-# Bricks per set when the request does not say, as Heketi.
-_DEFAULT_COPIES = 2
-_MOST_COPIES = 3
 
 
 class ExecutorServicer(service.ExecutorServiceServicer):
@@ -157,7 +145,7 @@ class ExecutorServicer(service.ExecutorServiceServicer):
             context,
             request,
             messages.CreateBrickResponse,
-            lambda node: node.create_brick(_brick_spec(node.policy, request.brick, gid=request.gid)),
+            lambda node: node.create_brick(brick_spec(node.policy, request.brick, gid=request.gid)),
         )
 
     def DeleteBrick(
@@ -169,7 +157,7 @@ class ExecutorServicer(service.ExecutorServiceServicer):
             request,
             messages.DeleteBrickResponse,
             lambda node: messages.DeleteBrickResponse(
-                thin_pool_removed=node.delete_brick(_brick_spec(node.policy, request.brick, gid=0))
+                thin_pool_removed=node.delete_brick(brick_spec(node.policy, request.brick, gid=0))
             ),
         )
 
@@ -178,7 +166,7 @@ class ExecutorServicer(service.ExecutorServiceServicer):
     ) -> messages.CreateVolumeResponse:
         """Creates, sets up and starts a volume."""
         return self._change(
-            context, request, messages.CreateVolumeResponse, lambda node: node.create_volume(_volume_spec(request))
+            context, request, messages.CreateVolumeResponse, lambda node: node.create_volume(volume_spec(request))
         )
 
     def DeleteVolume(
@@ -192,33 +180,56 @@ class ExecutorServicer(service.ExecutorServiceServicer):
             lambda node: node.delete_volume(
                 request.name,
                 check_volume_id(request.volume_id),
-                [_brick_text(brick) for brick in request.bricks],
+                [brick_text(brick) for brick in request.bricks],
             ),
         )
 
     def AddBricks(
         self, request: messages.AddBricksRequest, context: "grpc.ServicerContext"
     ) -> messages.AddBricksResponse:
-        """Refused: volumes cannot be grown yet."""
-        raise _not_yet("AddBricks", request, context)
+        """Adds brick sets to a volume."""
+        return self._change(
+            context,
+            request,
+            messages.AddBricksResponse,
+            lambda node: node.add_bricks(growth_spec(request, arbiter=request.arbiter), rebalance=request.rebalance),
+        )
 
     def RemoveBricks(
         self, request: messages.RemoveBricksRequest, context: "grpc.ServicerContext"
     ) -> messages.RemoveBricksResponse:
-        """Refused: volumes cannot be grown yet, so there is nothing to take back."""
-        raise _not_yet("RemoveBricks", request, context)
+        """Takes brick sets out of a volume."""
+        return self._change(
+            context,
+            request,
+            messages.RemoveBricksResponse,
+            lambda node: node.remove_bricks(growth_spec(request, arbiter=False)),
+        )
 
     def CloneVolume(
         self, request: messages.CloneVolumeRequest, context: "grpc.ServicerContext"
     ) -> messages.CloneVolumeResponse:
-        """Refused: volumes cannot be copied yet."""
-        raise _not_yet("CloneVolume", request, context)
+        """Copies a volume."""
+
+        def work(node: Node) -> messages.CloneVolumeResponse:
+            made = node.clone_volume(clone_spec(request))
+            return messages.CloneVolumeResponse(
+                bricks=[brick_message(brick) for brick in made.bricks], lv_names=made.lv_names
+            )
+
+        return self._change(context, request, messages.CloneVolumeResponse, work)
 
     def RemoveOrphanCopies(
         self, request: messages.RemoveOrphanCopiesRequest, context: "grpc.ServicerContext"
     ) -> messages.RemoveOrphanCopiesResponse:
-        """Refused: volumes cannot be copied yet, so there are no orphans."""
-        raise _not_yet("RemoveOrphanCopies", request, context)
+        """Removes LVs that gluster made for copies and forgot."""
+
+        def work(node: Node) -> messages.RemoveOrphanCopiesResponse:
+            return messages.RemoveOrphanCopiesResponse(
+                lv_names=node.remove_orphan_copies(request.device_id, request.thin_pool_name)
+            )
+
+        return self._change(context, request, messages.RemoveOrphanCopiesResponse, work)
 
     def GetVolume(
         self, request: messages.GetVolumeRequest, context: "grpc.ServicerContext"
@@ -233,13 +244,6 @@ class ExecutorServicer(service.ExecutorServiceServicer):
         )
 
 
-def _not_yet(method: str, request: "Message", context: "grpc.ServicerContext") -> UnimplementedError:
-    del request, context
-    return UnimplementedError(
-        Reason.NOT_SUPPORTED_YET, f"{method} is not offered by this version of the agent", method=method
-    )
-
-
 @contextmanager
 def _lost_as_unavailable() -> Iterator[None]:
     """A node that is lost in the midst of a command answers nobody."""
@@ -247,64 +251,6 @@ def _lost_as_unavailable() -> Iterator[None]:
         yield
     except NodeLostError as error:
         raise UnavailableError(Reason.AGENT_UNREACHABLE, str(error)) from error
-
-
-def _brick_spec(policy: NodePolicy, brick: volume_pb2.Brick, *, gid: int) -> BrickSpec:
-    return policy.brick(
-        brick_id=brick.id,
-        device_id=brick.device_id,
-        lv_name=brick.lv_name,
-        pool_name=brick.thin_pool_name,
-        path=brick.path,
-        size_bytes=brick.size_bytes,
-        pool_bytes=brick.thin_pool_size_bytes,
-        metadata_bytes=brick.pool_metadata_size_bytes,
-        arbiter=brick.role == volume_pb2.BRICK_ROLE_ARBITER,
-        gid=gid,
-    )
-
-
-def _volume_spec(request: messages.CreateVolumeRequest) -> VolumeSpec:
-    layout = _layout(request.durability, arbiter=request.arbiter)
-    if not request.bricks or len(request.bricks) % layout.set_size:
-        raise InvalidArgumentError(
-            Reason.INVALID_ARGUMENT,
-            f"bricks: {len(request.bricks)} are not a multiple of {layout.set_size}",
-            field="bricks",
-            count=len(request.bricks),
-        )
-    return VolumeSpec(
-        volume_id=check_volume_id(request.volume_id),
-        name=check_volume_name(request.name),
-        layout=layout,
-        bricks=tuple(_brick_text(brick) for brick in request.bricks),
-        options=tuple(check_options(request.options)),
-    )
-
-
-def _brick_text(brick: messages.GlusterBrick) -> str:
-    return f"{check_hostname(brick.hostname)}:{check_brick_path(brick.path)}"
-
-
-def _layout(durability: volume_pb2.Durability, *, arbiter: bool) -> gluster.VolumeLayout:
-    kind = durability.type
-    if kind == volume_pb2.DURABILITY_TYPE_NONE:
-        return gluster.DISTRIBUTED
-    if kind == volume_pb2.DURABILITY_TYPE_REPLICATE:
-        copies = durability.replica_count or _DEFAULT_COPIES
-        if copies == 1 and not arbiter:
-            # gluster refuses "replica 1"; one copy is what a distributed volume has.
-            return gluster.DISTRIBUTED
-        if 1 < copies <= _MOST_COPIES and (not arbiter or copies == _MOST_COPIES):
-            return gluster.replicated(copies, arbiter=arbiter)
-    if (
-        kind == volume_pb2.DURABILITY_TYPE_DISPERSE
-        and 1 <= durability.redundancy_count < durability.data_count <= 1 << 8
-    ):
-        return gluster.dispersed(durability.data_count, durability.redundancy_count)
-    raise InvalidArgumentError(
-        Reason.INVALID_ARGUMENT, "durability: type and counts do not make a volume", field="durability"
-    )
 
 
 def _device_facts(group: "VolumeGroup", paths: list[str]) -> device_pb2.DeviceFacts:

@@ -13,6 +13,7 @@ class Patience:
         gluster_lock_s: Time for which a gluster change is repeated while others hold gluster's locks.
         unmount_s: Time for which a busy file system is tried again; a stopped brick process needs a moment to end.
         peer_s: Time for a probed peer to become a full member.
+        migration_s: Time for data to be moved off bricks that leave a volume; they were added a moment ago.
         first_pause_s: Pause before the first repetition; it doubles, with jitter, up to `longest_pause_s`.
         longest_pause_s: See above.
     """
@@ -20,6 +21,7 @@ class Patience:
     gluster_lock_s: float = 120.0
     unmount_s: float = 10.0
     peer_s: float = 20.0
+    migration_s: float = 600.0
     first_pause_s: float = 0.05
     longest_pause_s: float = 2.0
 

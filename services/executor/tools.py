@@ -1,5 +1,6 @@
 """What all verbs of a node share: its runner, its policy, its locks, and patience. Effects: through the runner."""
 
+import errno
 import random
 import threading
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 from services.common.errors import InternalError
 from services.common.reasons import Reason
+from services.executor.filesystem.mounts import mounted_at
 from services.executor.policy import NodePolicy
 from services.executor.runners.base import CommandFailedError, CommandResult, Runner
 from services.executor.settings import Patience
@@ -62,6 +64,22 @@ class Tools:
             # Two agents that lost against each other must not meet again.
             self.pause(step_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             step_s = min(2 * step_s, self.patience.longest_pause_s)
+
+    def unmount(self, mount_point: str) -> None:
+        """Unmounts all that is mounted on a directory, with patience: a brick process needs a moment to end.
+
+        Raises:
+            OSError: EBUSY when it is still used at the end of the patience, or the kernel's other answers.
+        """
+        for last in self.attempts(self.patience.unmount_s):
+            try:
+                while mounted_at(self.runner.mounts(), mount_point) is not None:
+                    self.runner.unmount(mount_point)
+            except OSError as error:
+                if error.errno != errno.EBUSY or last:
+                    raise
+            else:
+                return
 
 
 @contextmanager

@@ -34,15 +34,15 @@ class VolumeSpec:
     options: tuple[tuple[str, str], ...]
 
 
-def run_read(tools: Tools, argv: Sequence[str]) -> CommandResult:
-    """Runs a CLI command that changes nothing.
+def run_read(tools: Tools, argv: Sequence[str], *, text: str | None = None) -> CommandResult:
+    """Runs a CLI command that changes nothing, or several of them that come in a text.
 
     Raises:
         FailedPreconditionError: GLUSTERD_NOT_RUNNING.
         InternalError: GLUSTER_FAILED.
     """
     try:
-        return tools.runner.run(argv, timeout_s=gluster.READ_TIMEOUT_S)
+        return tools.runner.run(argv, input=text, timeout_s=gluster.READ_TIMEOUT_S)
     except CommandFailedError as error:
         raise gluster_error(error.result.complaint) from error
 
@@ -88,7 +88,7 @@ def create_volume(tools: Tools, spec: VolumeSpec) -> None:
         gluster.start_volume(spec.name),
     ]
     with tools.locks.gluster:
-        done, complaint = _run_changes(tools, commands)
+        done, complaint = run_changes(tools, commands)
         if not complaint:
             return
         if done == 0 and reports.says_taken(complaint):
@@ -102,7 +102,7 @@ def create_volume(tools: Tools, spec: VolumeSpec) -> None:
 def _complete(tools: Tools, spec: VolumeSpec, commands: list[list[str]], complaint: str) -> None:
     """Finishes a volume that an earlier, interrupted call made; refuses one that somebody else made."""
     found = find_volume(tools, spec.name)
-    owner = found.options.get(gluster.ID_OPTION) if found is not None else None
+    owner = owner_of(found)
     mine = found is not None and (owner == spec.volume_id or (owner is None and found.bricks == spec.bricks))
     if found is None or not mine:
         raise gluster_error(complaint, volume=spec.name)
@@ -113,7 +113,7 @@ def _complete(tools: Tools, spec: VolumeSpec, commands: list[list[str]], complai
     missing = _missing_bricks(spec, len(found.bricks))
     rest = [words for words in commands if words[1] not in ("create", "add-brick", "start")]
     start = [] if found.started else [gluster.start_volume(spec.name)]
-    _done, failure = _run_changes(tools, [*missing, *rest, *start])
+    _done, failure = run_changes(tools, [*missing, *rest, *start])
     if failure:
         raise gluster_error(failure, volume=spec.name)
 
@@ -130,18 +130,20 @@ def _missing_bricks(spec: VolumeSpec, present: int) -> list[list[str]]:
 def _undo(tools: Tools, spec: VolumeSpec, *, created: bool) -> None:
     try:
         found = find_volume(tools, spec.name)
-        owner = found.options.get(gluster.ID_OPTION) if found is not None else None
+        owner = owner_of(found)
         ours = owner == spec.volume_id or (
             owner is None and found is not None and (created or found.bricks == spec.bricks)
         )
         if found is not None and ours:
-            _remove(tools, found)
+            remove_volume(tools, found)
     except BrickyardError as error:
         # The first failure is the one to report; the operation's own undo comes again with DeleteVolume.
         _log.warning("volume.undo_failed", volume=spec.name, error=error.message)
 
 
-def delete_volume(tools: Tools, name: str, volume_id: str, bricks: Collection[str] = ()) -> None:
+def delete_volume(
+    tools: Tools, name: str, volume_id: str, bricks: Collection[str] = ()
+) -> reports.GlusterVolume | None:
     """Stops and deletes a volume; absent is fine, and somebody else's volume of that name is not touched.
 
     Args:
@@ -150,6 +152,9 @@ def delete_volume(tools: Tools, name: str, volume_id: str, bricks: Collection[st
         volume_id: Its id; a volume with another one is somebody else's.
         bricks: "host:/path" of each brick; a volume without an id is ours when it has no other bricks.
 
+    Returns:
+        The volume that was removed; None when there was nothing to remove.
+
     Raises:
         InternalError: GLUSTER_FAILED.
         FailedPreconditionError: GLUSTERD_NOT_RUNNING.
@@ -157,28 +162,40 @@ def delete_volume(tools: Tools, name: str, volume_id: str, bricks: Collection[st
     with tools.locks.gluster:
         found = find_volume(tools, name)
         if found is None:
-            return
-        owner = found.options.get(gluster.ID_OPTION)
+            return None
+        owner = owner_of(found)
         ours = owner == volume_id or (owner is None and set(found.bricks) <= set(bricks))
         if not ours:
             _log.warning("volume.not_ours", volume=name, owner=owner, volume_id=volume_id)
-            return
-        _remove(tools, found)
+            return None
+        remove_volume(tools, found)
+        return found
 
 
-def _remove(tools: Tools, found: reports.GlusterVolume) -> None:
+def owner_of(volume: reports.GlusterVolume | None) -> str | None:
+    """The id that a volume carries; None for no volume, and for one of somebody who does not write ids."""
+    return volume.options.get(gluster.ID_OPTION) if volume is not None else None
+
+
+def remove_volume(tools: Tools, found: reports.GlusterVolume) -> None:
+    """Stops and deletes a volume; to be called under the gluster lock.
+
+    Raises:
+        InternalError: GLUSTER_FAILED.
+        FailedPreconditionError: GLUSTERD_NOT_RUNNING.
+    """
     stop = [gluster.stop_volume(found.name)] if found.started else []
-    done, complaint = _run_changes(tools, [*stop, gluster.delete_volume(found.name)])
+    done, complaint = run_changes(tools, [*stop, gluster.delete_volume(found.name)])
     if complaint and not reports.says_absent(complaint):
         if stop and done:
             # A volume that cannot be deleted now, for a peer is down, shall serve its clients as before.
-            _started, failure = _run_changes(tools, [gluster.start_volume(found.name)])
+            _started, failure = run_changes(tools, [gluster.start_volume(found.name)])
             if failure:
                 _log.warning("volume.not_started_again", volume=found.name, error=failure)
         raise gluster_error(f"Unable to delete volume {found.name}: {complaint}", volume=found.name)
 
 
-def _run_changes(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
+def run_changes(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
     """Runs commands in order, stopping at the first that fails; those that meet a foreign lock are repeated.
 
     Returns:

@@ -7,15 +7,26 @@ from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from brickyard.topology.v1 import cluster_pb2, device_pb2, inventory_pb2, node_pb2, topology_service_pb2, volume_pb2
+from brickyard.topology.v1 import (
+    cluster_pb2,
+    device_pb2,
+    inventory_pb2,
+    node_pb2,
+    operation_pb2,
+    operation_service_pb2,
+    topology_service_pb2,
+    volume_pb2,
+)
 from services.topology.domain.checks import invalid
 from services.topology.domain.model import (
     BrickRole,
+    CopiedBrick,
     DeviceFacts,
     DeviceState,
     Durability,
     DurabilityType,
     NewBrick,
+    NewCopy,
     NewDevice,
     NewNode,
     NewVolume,
@@ -175,6 +186,7 @@ def volume_message(row: VolumeRow, bricks: Iterable[BrickRow]) -> volume_pb2.Vol
         state=_VOLUME_STATES[row.state],
         create_time=timestamp(row.create_time_us),
         operation_id=row.operation_id or "",
+        origin_volume_id=row.origin_volume_id or "",
     )
 
 
@@ -260,8 +272,28 @@ def new_volume(message: volume_pb2.Volume) -> NewVolume:
         block=message.block,
         snapshot_enabled=message.snapshot_enabled,
         snapshot_factor=message.snapshot_factor,
-        bricks=tuple(_new_brick(brick) for brick in message.bricks),
+        bricks=new_bricks(message.bricks),
     )
+
+
+def new_bricks(messages: Iterable[volume_pb2.Brick]) -> tuple[NewBrick, ...]:
+    """Planned bricks. Raises InvalidArgumentError for a role that is not given."""
+    return tuple(map(_new_brick, messages))
+
+
+def new_copy(message: operation_pb2.CloneVolumeSpec) -> NewCopy:
+    """The copy of a CloneVolumeSpec; without a name it is named after its id, as every volume."""
+    return NewCopy(
+        source_volume_id=message.source_volume_id,
+        volume_id=message.volume_id,
+        name=message.name or f"vol_{message.volume_id}",
+        brick_ids=tuple(message.brick_ids),
+    )
+
+
+def copied_bricks(message: operation_service_pb2.ClonedBricks) -> list[CopiedBrick]:
+    """What gluster made of the bricks of a copy."""
+    return [CopiedBrick(brick_id=each.brick_id, path=each.path, lv_name=each.lv_name) for each in message.bricks]
 
 
 def _new_brick(message: volume_pb2.Brick) -> NewBrick:

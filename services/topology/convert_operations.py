@@ -24,6 +24,9 @@ _KINDS: Mapping[str, operation_pb2.OperationKind.ValueType] = MappingProxyType(
         OperationKind.DELETE_DEVICE: operation_pb2.OPERATION_KIND_DELETE_DEVICE,
         OperationKind.SET_NODE_STATE: operation_pb2.OPERATION_KIND_SET_NODE_STATE,
         OperationKind.SET_DEVICE_STATE: operation_pb2.OPERATION_KIND_SET_DEVICE_STATE,
+        OperationKind.EXPAND_VOLUME: operation_pb2.OPERATION_KIND_EXPAND_VOLUME,
+        OperationKind.CLONE_VOLUME: operation_pb2.OPERATION_KIND_CLONE_VOLUME,
+        OperationKind.RESYNC_DEVICE: operation_pb2.OPERATION_KIND_RESYNC_DEVICE,
     }
 )
 STATES: Mapping[str, operation_pb2.OperationState.ValueType] = MappingProxyType(
@@ -83,9 +86,23 @@ def spec_kind(spec: operation_pb2.OperationSpec) -> OperationKind:
         ) from error
 
 
-def _clear(message: Message, *fields: str) -> None:
-    for field in fields:
-        message.ClearField(field)
+# What the gateway or the topology put into a spec, by kind: "" names the spec of the kind itself.
+_NOT_ASKED: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "create_volume": {
+            "": ("max_volumes_per_cluster",),
+            "volume": ("id", "cluster_id", "bricks", "state", "create_time", "operation_id", "origin_volume_id"),
+        },
+        "delete_volume": {"": ("volume",)},
+        "add_node": {"": ("probing_node_id",), "node": ("id", "state", "device_ids", "create_time")},
+        "delete_node": {"": ("node",)},
+        "add_device": {"device": ("id", "state", "create_time")},
+        "delete_device": {"": ("device",)},
+        "expand_volume": {"": ("bricks", "rebalance", "volume")},
+        "clone_volume": {"": ("volume_id", "brick_ids", "source")},
+        "resync_device": {"": ("device",)},
+    }
+)
 
 
 def request_digest(spec: operation_pb2.OperationSpec) -> str:
@@ -95,23 +112,15 @@ def request_digest(spec: operation_pb2.OperationSpec) -> str:
     """
     asked = operation_pb2.OperationSpec()
     asked.CopyFrom(spec)
-    match asked.WhichOneof("kind"):
-        case "create_volume":
-            volume = asked.create_volume.volume
-            # A volume without a name is named after its id.
-            if volume.name == f"vol_{volume.id}":
-                _clear(volume, "name")
-            _clear(volume, "id", "cluster_id", "bricks", "state", "create_time", "operation_id")
-            _clear(asked.create_volume, "max_volumes_per_cluster")
-        case "delete_volume":
-            _clear(asked.delete_volume, "volume")
-        case "add_node":
-            _clear(asked.add_node, "probing_node_id")
-            _clear(asked.add_node.node, "id", "state", "device_ids", "create_time")
-        case "delete_node":
-            _clear(asked.delete_node, "node")
-        case "add_device":
-            _clear(asked.add_device.device, "id", "state", "create_time")
-        case "delete_device":
-            _clear(asked.delete_device, "device")
+    # A volume without a name is named after its id.
+    if asked.create_volume.volume.name == f"vol_{asked.create_volume.volume.id}":
+        asked.create_volume.volume.ClearField("name")
+    if asked.clone_volume.name == f"vol_{asked.clone_volume.volume_id}":
+        asked.clone_volume.ClearField("name")
+    kind = asked.WhichOneof("kind") or ""
+    for part, fields in _NOT_ASKED.get(kind, {}).items():
+        of_kind = getattr(asked, kind)
+        message: Message = getattr(of_kind, part) if part else of_kind
+        for field in fields:
+            message.ClearField(field)
     return hashlib.sha256(asked.SerializeToString(deterministic=True)).hexdigest()

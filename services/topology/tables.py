@@ -197,10 +197,16 @@ class VolumeRow(_Row, table=True):
     state: str = Field(sa_type=String(16))
     operation_id: str | None = _holder()
     create_time_us: int = _number()
+    # The volume that this one was copied from. It may be gone, so it is no reference.
+    origin_volume_id: str | None = _id(default=None)
 
 
 class BrickRow(_Row, table=True):
-    """A brick; while it is being made its space is a reservation of `operation_id`."""
+    """A brick; while it is being made its space is a reservation of `operation_id`.
+
+    The bricks of a copy lie in the thin pools of the volume that it was copied from: rows of one pool have the same
+    pool sizes, and the pool's space counts once.
+    """
 
     __tablename__ = "brick"
     __table_args__ = (
@@ -213,6 +219,7 @@ class BrickRow(_Row, table=True):
         CheckConstraint("(state = 'active') = (operation_id IS NULL)", name="held"),
         CheckConstraint("set_index >= 0 AND position >= 0", name="place"),
         Index("ix_brick_device_id_id", "device_id", "id"),
+        Index("ix_brick_device_id_thin_pool_name", "device_id", "thin_pool_name"),
         Index("ix_brick_operation_id", "operation_id", **_where("operation_id IS NOT NULL")),
     )
     id: str = _id(primary_key=True)

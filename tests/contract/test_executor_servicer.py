@@ -19,7 +19,6 @@ from services.common.errors import (
     PermissionDeniedError,
     ResourceExhaustedError,
     UnavailableError,
-    UnimplementedError,
 )
 from services.common.identity import Identity, Role
 from services.common.reasons import Reason
@@ -30,7 +29,6 @@ from services.executor.servicer import NODE_KEY, ExecutorServicer
 
 DESCRIPTOR = messages.DESCRIPTOR.services_by_name["ExecutorService"]
 METHODS = {method.name: method for method in DESCRIPTOR.methods}
-NOT_YET = ("AddBricks", "RemoveBricks", "CloneVolume", "RemoveOrphanCopies")
 WAIT_S = 10.0
 VOLUME_ID = "f" * 32
 
@@ -325,14 +323,7 @@ def test_a_repeated_request_gets_the_first_answer_and_another_under_its_id_is_re
     refused(agent, AbortedError, Reason.REQUEST_ID_REUSED, "CreateDevice", device_request(1, path="/dev/sdc"))
 
 
-@pytest.mark.parametrize("name", NOT_YET)
-def test_what_is_not_offered_says_so(agent: Agent, name: str) -> None:
-    kind: type[Message] = getattr(messages, f"{name}Request")
-    text = refused(agent, UnimplementedError, Reason.NOT_SUPPORTED_YET, name, kind())
-    assert name in text
-
-
-@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("Get") and name not in NOT_YET])
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("Get")])
 def test_every_change_needs_a_request_id(agent: Agent, name: str) -> None:
     kind: type[Message] = getattr(messages, f"{name}Request")
     text = refused(agent, InvalidArgumentError, Reason.INVALID_ARGUMENT, name, kind())

@@ -18,6 +18,7 @@ from brickyard.topology.v1 import (
     volume_pb2,
 )
 from services.common.errors import (
+    AbortedError,
     AlreadyExistsError,
     BrickyardError,
     FailedPreconditionError,
@@ -33,12 +34,17 @@ from tests.unit.topology.builders import (
     World,
     add_device_spec,
     add_node_spec,
+    clone_spec,
+    cloned_bricks,
     create_spec,
     delete_spec,
     device_message,
     device_state_spec,
+    expand_spec,
     facts_message,
+    more_bricks,
     node_message,
+    resync_spec,
     volume_message,
 )
 
@@ -187,6 +193,53 @@ def test_an_operation_that_is_aborted(call: Callable[..., Any], world: World) ->
     assert (aborted.state, aborted.error) == (operation_pb2.OPERATION_STATE_FAILED, error)
 
 
+def test_a_volume_that_is_copied_and_grows(call: Callable[..., Any], world: World) -> None:
+    cluster = world.cluster()
+    device = world.devices(cluster.id, 1)[0]
+    source = call(ts.GetVolumeRequest(volume_id=world.volume(cluster.id, [device]).id)).volume
+    cloning = call(begin_request(clone_spec(source, name="copy"))).operation
+    assert (cloning.kind, cloning.spec.clone_volume.source) == (operation_pb2.OPERATION_KIND_CLONE_VOLUME, source)
+    assert call(ts.GetVolumeRequest(volume_id=source.id)).volume.operation_id == cloning.id
+    outcome = cloned_bricks(cloning)
+    commit = os_.CommitOperationRequest(operation_id=cloning.id, owner="g", cloned_bricks=outcome)
+    assert call(commit).operation.state == operation_pb2.OPERATION_STATE_SUCCEEDED
+    copy = call(ts.GetVolumeRequest(volume_id=cloning.target_id)).volume
+    assert (copy.name, copy.origin_volume_id) == ("copy", source.id)
+    assert (copy.bricks[0].path, copy.bricks[0].lv_name) == (outcome.bricks[0].path, outcome.bricks[0].lv_name)
+
+    growing = call(begin_request(expand_spec(copy.id, more_bricks([device], first_set=1)))).operation
+    assert (growing.kind, growing.spec.expand_volume.volume) == (operation_pb2.OPERATION_KIND_EXPAND_VOLUME, copy)
+    call(os_.CommitOperationRequest(operation_id=growing.id, owner="g"))
+    grown = call(ts.GetVolumeRequest(volume_id=copy.id)).volume
+    assert (grown.size_bytes, len(grown.bricks)) == (2 * copy.size_bytes, 2)
+    listed = call(ts.ListVolumesRequest(cluster_id=cluster.id)).volumes
+    assert {each.id: each.origin_volume_id for each in listed} == {source.id: "", copy.id: source.id}
+
+    measuring = call(begin_request(resync_spec(device.id))).operation
+    before = call(ts.GetDeviceRequest(device_id=device.id)).device
+    assert (measuring.kind, measuring.spec.resync_device.device) == (
+        operation_pb2.OPERATION_KIND_RESYNC_DEVICE,
+        before,
+    )
+    facts = facts_message(2 * before.total_bytes, free_bytes=2 * before.total_bytes - before.used_bytes)
+    call(os_.CommitOperationRequest(operation_id=measuring.id, owner="g", device_facts=facts))
+    after = call(ts.GetDeviceRequest(device_id=device.id)).device
+    assert (after.total_bytes, after.used_bytes) == (2 * before.total_bytes, before.used_bytes)
+    assert list(call(ts.CheckConsistencyRequest()).violations) == []
+
+
+def test_which_operations_are_in_flight(call: Callable[..., Any], topology: Topology, world: World) -> None:
+    cluster = world.cluster()
+    device = world.devices(cluster.id, 1)[0]
+    made = [world.volume(cluster.id, [device]) for _ in range(3)]
+    call(begin_request(expand_spec(made[0].id, more_bricks([device], first_set=1)), max_in_flight=2))
+    call(begin_request(clone_spec(made[1]), max_in_flight=2))
+    call(begin_request(resync_spec(device.id), max_in_flight=2))
+    for spec in (clone_spec(made[2]), expand_spec(made[2].id, more_bricks([device], first_set=1))):
+        assert refused(topology, begin_request(spec, max_in_flight=2)).reason is Reason.TOO_MANY_OPERATIONS
+    assert len(call(os_.ListOperationsRequest(unfinished_only=True)).operations) == 3
+
+
 def watch(server: Any, operation_id: str) -> Any:
     method = OPERATIONS.methods_by_name["WatchOperation"]
     return server.invoke_unary_stream(method, (), os_.WatchOperationRequest(operation_id=operation_id), 20)
@@ -236,6 +289,16 @@ ERRORS: list[tuple[Message, type[BrickyardError], Reason]] = [
     (begin_request(delete_spec(NOBODY)), NotFoundError, Reason.VOLUME_NOT_FOUND),
     (begin_request(add_node_spec(node_message(NOBODY))), NotFoundError, Reason.CLUSTER_NOT_FOUND),
     (begin_request(add_device_spec(device_message(NOBODY))), NotFoundError, Reason.NODE_NOT_FOUND),
+    (
+        begin_request(expand_spec(NOBODY, more_bricks([device_message(NOBODY)], first_set=1))),
+        NotFoundError,
+        Reason.VOLUME_NOT_FOUND,
+    ),
+    (begin_request(expand_spec(NOBODY, [])), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (begin_request(clone_spec(volume_pb2.Volume(id=NOBODY))), NotFoundError, Reason.VOLUME_NOT_FOUND),
+    (begin_request(clone_spec(volume_pb2.Volume())), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (begin_request(resync_spec(NOBODY)), NotFoundError, Reason.DEVICE_NOT_FOUND),
+    (begin_request(resync_spec("")), InvalidArgumentError, Reason.INVALID_ARGUMENT),
     (begin_request(device_state_spec(NOBODY, 1)), NotFoundError, Reason.DEVICE_NOT_FOUND),
     (begin_request(device_state_spec(NOBODY, 0)), InvalidArgumentError, Reason.INVALID_ARGUMENT),
     (begin_request(create_spec(volume_pb2.Volume())), InvalidArgumentError, Reason.INVALID_ARGUMENT),
@@ -273,12 +336,28 @@ def test_errors_that_need_a_state(topology: Topology, world: World) -> None:
     same_path = begin_request(add_device_spec(device_message(node.id, path="/dev/sdb")))
     same_name = ts.CheckNewNodeRequest(cluster_id=cluster.id, manage_hostnames=["m"], storage_hostnames=["s"])
     volume = begin_request(create_spec(volume_message(cluster.id, [device_message(node.id)])))
+    device = world.device(node.id)
+    held, hosting = world.volume(cluster.id, [device]), world.volume(cluster.id, [device], block=True)
+    cloning = world.begin(clone_spec(held))
+    measuring = world.begin(resync_spec(device.id))
+    later = more_bricks([device], first_set=2)
+    too_small = os_.CommitOperationRequest(
+        operation_id=measuring.id, owner="gateway-1", device_facts=facts_message(1 << 30)
+    )
+    unnamed = os_.CommitOperationRequest(operation_id=cloning.id, owner="gateway-1")
     cases: list[tuple[Message, type[BrickyardError], Reason]] = [
         (ts.DeleteClusterRequest(cluster_id=cluster.id), FailedPreconditionError, Reason.CLUSTER_NOT_EMPTY),
         (commit, FailedPreconditionError, Reason.LEASE_LOST),
         (same_path, AlreadyExistsError, Reason.DEVICE_PATH_IN_USE),
         (same_name, AlreadyExistsError, Reason.HOSTNAME_IN_USE),
         (volume, BrickyardError, Reason.PLAN_OUTDATED),
+        (begin_request(clone_spec(held)), FailedPreconditionError, Reason.TARGET_BUSY),
+        (begin_request(expand_spec(held.id, later)), FailedPreconditionError, Reason.TARGET_BUSY),
+        (begin_request(resync_spec(device.id)), FailedPreconditionError, Reason.TARGET_BUSY),
+        (begin_request(clone_spec(hosting)), FailedPreconditionError, Reason.NOT_SUPPORTED_YET),
+        (begin_request(expand_spec(hosting.id, later)), AbortedError, Reason.PLAN_OUTDATED),
+        (too_small, FailedPreconditionError, Reason.NO_SPACE_ON_DEVICE),
+        (unnamed, InvalidArgumentError, Reason.INVALID_ARGUMENT),
     ]
     for request, kind, reason in cases:
         error = refused(topology, request)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from compose.lab.node import Node
 from compose.lab.settings import GLUSTERD_PORT
 from compose.lab.waiting import Progress, wait_until
 from compose.stack import HOST_ADDRESS, PORTS, ROOT, Stack, StackConfig, take_down
+from services.common.credentials import create_authority, issue_certificate
+from services.common.identity import Role
 
 NODES = 5
 MEMBERS = 3
@@ -76,13 +79,31 @@ class Log:
             file.seek(self.start)
             return file.read().decode(errors="replace")
 
-    def await_text(self, *texts: str, seconds: float = 30.0) -> None:
-        """Waits until one line has all texts."""
+    def has(self, *texts: str) -> bool:
+        """Whether one line has all texts."""
+        return any(all(text in line for text in texts) for line in self.text().splitlines())
 
-        def there() -> bool:
-            return any(all(text in line for text in texts) for line in self.text().splitlines())
 
-        wait_until(there, seconds=seconds, what=f"{texts} in {self.path}")
+@dataclass(frozen=True, slots=True)
+class AgentLogs:
+    """What the agents of the cluster log from now on, by address of the node."""
+
+    by_address: dict[str, Log]
+
+    def await_command(self, *words: str, address: str = "", seconds: float = 30.0) -> str:
+        """Waits until an agent, or that of one node, ran such a command; returns its node's address."""
+        found: list[str] = []
+
+        def ran() -> bool:
+            found.extend(
+                each
+                for each, log in self.by_address.items()
+                if address in ("", each) and log.has('"command.run"', *words)
+            )
+            return bool(found)
+
+        wait_until(ran, seconds=seconds, what=f"a command {words}")
+        return found[0]
 
 
 @dataclass(slots=True)
@@ -285,12 +306,27 @@ class System:
         found: dict[str, Any] = self._topology(f"OperationService/GetOperation={request}")[0]["operation"]
         return found
 
+    def make_foreign_identity(self, name: str) -> None:
+        """A gateway's certificate by an authority that nobody knows, with the right authority to check servers by."""
+        tls = self.stack.directory / "tls"
+        create_authority(tls / f"{name}-ca")
+        issue_certificate(tls / f"{name}-ca", tls / name, role=Role.GATEWAY, name="gateway", hosts=[HOST_ADDRESS])
+        shutil.copyfile(tls / "gateway" / "ca.pem", tls / name / "ca.pem")
+
     # --- trouble ------------------------------------------------------------------------------------------------------
 
     def agent_log(self, address: str) -> Log:
         """What the agent of a node logs from now on."""
         path = self.node(address).log_directory / "brickyard-agent.log"
         return Log(path, path.stat().st_size)
+
+    def agent_logs(self) -> AgentLogs:
+        """What the agents of the cluster log from now on."""
+        return AgentLogs({address: self.agent_log(address) for address in self.member_addresses})
+
+    def kill_agent(self, address: str) -> None:
+        """Ends the agent of a node at once."""
+        self.node(address).run(["pkill", "-9", "-f", "services.executor"], check=True)
 
     @contextmanager
     def without_glusterd(self, *addresses: str) -> Iterator[None]:

@@ -73,8 +73,20 @@ def test_same_disk_twice(system: System) -> None:
     address = system.member_addresses[0]
     device_id = system.ask("GET", f"/nodes/{system.node_ids[address]}").json()["devices"][0]["id"]
     status, text = add_device(system, address, DISK)
-    assert status == 500
-    assert text == f"Device already in use (ID: {device_id})"
+    assert status == 409
+    assert f"(ID: {device_id})" in text
+
+
+def test_same_disk_by_another_name(system: System) -> None:
+    address = system.member_addresses[0]
+    pv_uuid = system.ask("GET", f"/nodes/{system.node_ids[address]}").json()["devices"][0]["pv_uuid"]
+    system.shell(address, f"ln -s {DISK} /dev/ubdy")
+    try:
+        status, text = add_device(system, address, "/dev/ubdy")
+        assert status == 500
+        assert f"aleady contains Physical Volume {pv_uuid}" in text
+    finally:
+        system.shell(address, "rm /dev/ubdy")
 
 
 def test_node_without_glusterd(system: System) -> None:
@@ -141,8 +153,9 @@ def test_volume_name_in_use(system: System) -> None:
 
 
 def test_volume_name_that_gluster_alone_knows(system: System) -> None:
-    address, _ = system.member_addresses[0], None
-    system.shell(address, f"mkdir -p /srv/foreign && gluster --mode=script volume create foreign {address}:/srv/foreign force")
+    address = system.member_addresses[0]
+    gluster = "gluster --mode=script volume"
+    system.shell(address, f"mkdir /var/foreign && {gluster} create foreign {address}:/var/foreign force")
     try:
         before = system.look()
         answer = system.change("POST", "/volumes", {"size": 1, "name": "foreign"})
@@ -150,7 +163,7 @@ def test_volume_name_that_gluster_alone_knows(system: System) -> None:
         assert "foreign already exists" in answer.text
         assert system.look() == before
     finally:
-        system.shell(address, "gluster --mode=script volume delete foreign; rm -r /srv/foreign")
+        system.shell(address, f"{gluster} delete foreign; rm -r /var/foreign")
 
 
 def test_more_than_fits(system: System) -> None:
@@ -162,9 +175,9 @@ def test_more_than_fits(system: System) -> None:
         assert answer.text.startswith("Failed to allocate new volume: No space"), answer.text
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "text"),
-    [
+def test_unknown_ids(system: System) -> None:
+    place = {"manage": ["10.77.0.14"], "storage": ["10.77.0.14"]}
+    cases = [
         ("GET", f"/volumes/{NO_ID}", None, 404, "Id not found"),
         ("DELETE", f"/volumes/{NO_ID}", None, 404, "Id not found"),
         ("GET", f"/nodes/{NO_ID}", None, 404, "Id not found"),
@@ -173,16 +186,9 @@ def test_more_than_fits(system: System) -> None:
         ("GET", f"/clusters/{NO_ID}", None, 404, "Id not found"),
         ("GET", f"/queue/{NO_ID}", None, 404, "Id not found"),
         ("POST", "/devices", {"node": NO_ID, "name": SPARE_DISK}, 404, "Node id does not exist"),
-        (
-            "POST",
-            "/nodes",
-            {"cluster": NO_ID, "zone": 1, "hostnames": {"manage": ["10.77.0.14"], "storage": ["10.77.0.14"]}},
-            404,
-            "Cluster id does not exist",
-        ),
+        ("POST", "/nodes", {"cluster": NO_ID, "zone": 1, "hostnames": place}, 404, "Cluster id does not exist"),
         ("POST", "/volumes", {"size": 1, "clusters": [NO_ID]}, 400, f"Cluster id {NO_ID} not found"),
-    ],
-)
-def test_unknown_ids(system: System, method: str, path: str, body: object, status: int, text: str) -> None:
-    answer = system.change(method, path, body)
-    assert (answer.status_code, answer.text.strip()) == (status, text)
+    ]
+    for method, path, body, status, text in cases:
+        answer = system.change(method, path, body)
+        assert (answer.status_code, answer.text.strip()) == (status, text), f"{method} {path}"

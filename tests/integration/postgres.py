@@ -13,7 +13,13 @@ VARIABLE = "BRICKYARD_TEST_POSTGRES"
 _BINARIES = Path("/usr/lib/postgresql/15/bin")
 _START_WITHIN_S = 30
 # A test database may be lost in a power cut.
-_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200", "shared_buffers=32MB")
+_SETTINGS = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "max_connections=200",
+    "shared_buffers=32MB",
+)
 
 
 def why_not() -> str:

@@ -107,6 +107,7 @@ def test_a_repeated_request_is_one_volume(world: World, stack: Stack) -> None:
     assert world.rest.json(f"/clusters/{cluster.id}")["volumes"] == [first.target_id]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("change", [{"size_bytes": 3 * GIB}, {"name": "other"}, {"gid": 7}], ids=str)
 def test_another_request_with_the_same_id_is_refused(world: World, stack: Stack, change: dict[str, object]) -> None:
     cluster = world.cluster(3)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from brickyard.topology.v1 import operation_pb2
-from tests.integration.stack import ON_SQLITE, Stack, wait_until
+from tests.integration.stack import ON_SQLITE, Stack, known_defect, wait_until
 from tests.integration.world import World, operation_id
 
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
@@ -58,14 +58,31 @@ def test_gateway_killed_while_a_brick_is_made(world: World) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize(
-    ("verb", "step"), [("CreateBrick", "create brick"), ("CreateVolume", "create volume")], ids=["brick", "volume"]
+    ("verb", "step"),
+    [
+        pytest.param(
+            *("CreateBrick", "create brick"),
+            marks=known_defect("an agent makes a brick whose operation has been taken back"),
+            id="brick",
+        ),
+        pytest.param("CreateVolume", "create volume", id="volume"),
+    ],
 )
 def test_gateway_killed_while_its_request_is_on_its_way(world: World, verb: str, step: str) -> None:
     die_while_creating(world, f"verb {verb}", step)
 
 
-@pytest.mark.parametrize("command", ["verb DeleteVolume", "verb DeleteBrick", "lvm lvremove"])
+@ON_SQLITE
+@pytest.mark.parametrize("command", ["verb DeleteVolume", "lvm lvremove"])
 def test_gateway_killed_while_deleting(world: World, command: str) -> None:
+    die_while_deleting(world, command)
+
+
+def test_gateway_killed_while_deleting_bricks(world: World) -> None:
+    die_while_deleting(world, "verb DeleteBrick")
+
+
+def die_while_deleting(world: World, command: str) -> None:
     cluster = world.cluster(3)
     volume = world.rest.made("/volumes", cluster.volume_body())
     with world.stack.fault(stalled(command, 2.5)), world.stack.extra_gateway() as gateway:

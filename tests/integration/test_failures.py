@@ -17,8 +17,17 @@ STEPS = [
 ]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("fault", [fault for _, fault in STEPS], ids=[name for name, _ in STEPS])
 def test_failed_create_leaves_nothing(world: World, fault: dict[str, object]) -> None:
+    fail_to_create(world, fault)
+
+
+def test_failed_create_leaves_nothing_in_either_database(world: World) -> None:
+    fail_to_create(world, {"command": "verb CreateVolume"})
+
+
+def fail_to_create(world: World, fault: dict[str, object]) -> None:
     cluster = world.cluster(3)
     before = cluster.holdings()
     with world.stack.fault({**fault, "stderr": SAID}):
@@ -32,6 +41,7 @@ def test_failed_create_leaves_nothing(world: World, fault: dict[str, object]) ->
     assert world.rest.change("DELETE", f"/volumes/{volume['id']}").status_code == 204
 
 
+@ON_SQLITE
 def test_undo_is_repeated_until_the_node_lets_it_happen(world: World) -> None:
     cluster = world.cluster(3)
     faults = (
@@ -84,6 +94,7 @@ def _volume(world: World, cluster: Cluster) -> str:
     return str(world.rest.made("/volumes", cluster.volume_body())["id"])
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("command", ["verb DeleteVolume", "^gluster volume stop", "verb DeleteBrick", "lvm lvremove"])
 def test_failed_delete_keeps_the_volume_listed_and_can_be_repeated(world: World, command: str) -> None:
     cluster = world.cluster(3)

@@ -66,7 +66,7 @@ ALLOWED: dict[str, dict[str, set[Role]]] = {
         **dict.fromkeys(["GetNodeFacts", "GetGlusterd", "GetDevice", "GetVolume"], READERS),
         **dict.fromkeys(["ProbePeer", "DetachPeer", "CreateDevice", "DeleteDevice"], GATEWAY),
         **dict.fromkeys(["CreateBrick", "DeleteBrick", "CreateVolume", "DeleteVolume"], GATEWAY),
-        **dict.fromkeys(["AddBricks", "RemoveBricks", "CloneVolume"], GATEWAY),
+        **dict.fromkeys(["AddBricks", "RemoveBricks", "CloneVolume", "RemoveOrphanCopies"], GATEWAY),
     },
     "OperatorService": dict.fromkeys(
         [method.name for method in service(operator_service_pb2, "OperatorService").methods], OPERATOR
@@ -131,14 +131,14 @@ def test_every_rpc_with_every_role(stack: Stack, server: Role, caller: Role) -> 
 
 def test_whatever_is_not_listed_is_refused_or_unknown(stack: Stack) -> None:
     with channel_to(stack, Role.TOPOLOGY, stack.credentials.of(Role.GATEWAY)) as channel:
-        call = channel.unary_unary("/brickyard.topology.v1.TopologyService/DropEverything")
+        call: Any = channel.unary_unary("/brickyard.topology.v1.TopologyService/DropEverything")
         with pytest.raises(grpc.RpcError) as caught:
             call(b"", timeout=10)
     assert caught.value.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 def handshake_fails(channel: grpc.Channel) -> None:
-    stub = health_pb2_grpc.HealthStub(channel)
+    stub: Any = health_pb2_grpc.HealthStub(channel)
     with pytest.raises(grpc.RpcError) as caught:
         stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -183,7 +183,7 @@ def test_a_certificate_without_a_role_is_nobody(stack: Stack, tmp_path: Path) ->
     files = no_role_certificate(stack, tmp_path)
     for server in SERVER_ROLES:
         with channel_to(stack, server, files) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
+            stub: Any = health_pb2_grpc.HealthStub(channel)
             with pytest.raises(grpc.RpcError) as caught:
                 stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
         assert refusal(caught.value).reason is Reason.UNAUTHENTICATED
@@ -212,9 +212,7 @@ def no_role_certificate(stack: Stack, target: Path) -> TlsFiles:
     files.ca.write_bytes((authority / "ca.pem").read_bytes())
     files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files
 
@@ -244,12 +242,12 @@ def test_a_gateway_insists_on_the_role_of_the_topology(stack: Stack) -> None:
 def test_health_and_reflection(stack: Stack, server: Role, caller: Role) -> None:
     names = {descriptor.full_name for descriptor in SERVICES[server]}
     with channel_to(stack, server, stack.credentials.of(caller)) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)
         for name in ("", *names):
             answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         ask = reflection_pb2.ServerReflectionRequest(list_services="")
-        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+        reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         (listed,) = reflection.ServerReflectionInfo(iter([ask]), timeout=5)
         shown = {each.name for each in listed.list_services_response.service}
         assert names <= shown
@@ -257,4 +255,3 @@ def test_health_and_reflection(stack: Stack, server: Role, caller: Role) -> None
             ask = reflection_pb2.ServerReflectionRequest(file_containing_symbol=name)
             (described,) = reflection.ServerReflectionInfo(iter([ask]), timeout=5)
             assert described.file_descriptor_response.file_descriptor_proto
-

@@ -2,9 +2,11 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
+import structlog
 
 
 class SpawnForbidden(BaseException):
@@ -16,6 +18,13 @@ def _forbid(name: str) -> Any:
         raise SpawnForbidden(f"a unit test called {name} with {arguments[-1:]}")
 
     return forbidden
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """A test that sets up logs must not direct those of the next one."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

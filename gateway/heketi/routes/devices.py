@@ -3,7 +3,7 @@
 from brickyard.topology.v1 import device_pb2
 from gateway.heketi import render, schemas, validation
 from gateway.heketi.context import Context
-from gateway.heketi.http import Answer, Request, accepted, json_answer
+from gateway.heketi.http import Answer, Request, accepted, accepted_page, json_answer
 from gateway.heketi.router import Route
 from gateway.heketi.routes.ids import known_form
 from gateway.heketi.routes.tagging import change_tags
@@ -60,6 +60,12 @@ async def set_state(request: Request, context: Context) -> Answer:
     return accepted(operation.id)
 
 
+async def resync(request: Request, context: Context) -> Answer:
+    """GET /devices/{id}/resync; it changes something although it is a GET (Heketi's rule)."""
+    operation = await context.use_cases.resync_device(known_form(request), request_id=request.idempotency_key)
+    return accepted_page(operation.id)
+
+
 async def set_tags(request: Request, context: Context) -> Answer:
     """POST /devices/{id}/tags."""
     return await change_tags(request, context.use_cases.update_device_tags)
@@ -71,4 +77,5 @@ ROUTES = (
     Route("DELETE", "/devices/{id}", delete),
     Route("POST", "/devices/{id}/state", set_state),
     Route("POST", "/devices/{id}/tags", set_tags),
+    Route("GET", "/devices/{id}/resync", resync, Action.RESYNC_DEVICE),
 )

@@ -10,13 +10,19 @@ from gateway.heketi.routes.ids import known_form
 # Where clients find what an operation made; after all others there is nothing to look at.
 _RESULTS = {
     operation_pb2.OPERATION_KIND_CREATE_VOLUME: "/volumes/",
+    operation_pb2.OPERATION_KIND_EXPAND_VOLUME: "/volumes/",
+    operation_pb2.OPERATION_KIND_CLONE_VOLUME: "/volumes/",
     operation_pb2.OPERATION_KIND_ADD_NODE: "/nodes/",
 }
+# The entry of every change that was over when it was answered: a client has to find one, and there is no operation.
+DONE_ENTRY = "0" * 32
 _PENDING = Answer(200, headers=((b"x-pending", b"true"),))
 
 
 async def poll(request: Request, context: Context) -> Answer:
     """GET /queue/{id}; answers at once, and the same again for as long as the operation is kept."""
+    if request.target_id == DONE_ENTRY:
+        return Answer(204)
     operation = await context.use_cases.get_operation(known_form(request))
     if operation.state == operation_pb2.OPERATION_STATE_SUCCEEDED:
         result = _RESULTS.get(operation.kind)

@@ -87,6 +87,24 @@ async def info(request: Request, context: Context) -> Answer:
     return json_answer(render.volume(volume, mount_hosts))
 
 
+async def expand(request: Request, context: Context) -> Answer:
+    """POST /volumes/{id}/expand."""
+    added = schemas.expand_size(await request.body())
+    validation.check_expand_size(added)
+    operation = await context.use_cases.expand_volume(
+        known_form(request), added * GIB, request_id=request.idempotency_key
+    )
+    return accepted(operation.id)
+
+
+async def clone(request: Request, context: Context) -> Answer:
+    """POST /volumes/{id}/clone."""
+    name = schemas.clone_name(await request.body())
+    validation.check_clone_name(name)
+    operation = await context.use_cases.clone_volume(known_form(request), name=name, request_id=request.idempotency_key)
+    return accepted(operation.id)
+
+
 async def delete(request: Request, context: Context) -> Answer:
     """DELETE /volumes/{id}."""
     volume_id = known_form(request)
@@ -107,4 +125,6 @@ ROUTES = (
     Route("GET", "/volumes", list_all),
     Route("GET", "/volumes/{id}", info),
     Route("DELETE", "/volumes/{id}", delete, Action.DELETE_VOLUME),
+    Route("POST", "/volumes/{id}/expand", expand, Action.EXPAND_VOLUME),
+    Route("POST", "/volumes/{id}/clone", clone, Action.CLONE_VOLUME),
 )

@@ -49,6 +49,11 @@ def script_argv() -> list[str]:
     return list(_CLI)
 
 
+def questions_argv() -> list[str]:
+    """The CLI reading questions from stdin; it gives an XML answer to each of them, whatever the others got."""
+    return [*_CLI, "--xml"]
+
+
 def command_argv(words: Sequence[str], *, xml: bool) -> list[str]:
     """One command in a process of its own."""
     return [*_CLI, *(("--xml",) if xml else ()), *words]
@@ -69,11 +74,23 @@ def create_volume(name: str, layout: VolumeLayout, bricks: Sequence[str]) -> lis
 
     A line has whole brick sets only. The first line has one at least, even when it is too long for a script.
     """
+    return _in_lines(["volume", "create", name, *layout.words], name, layout, bricks)
+
+
+def add_bricks(name: str, layout: VolumeLayout, bricks: Sequence[str]) -> list[list[str]]:
+    """Commands that add brick sets, in few lines that the CLI can read.
+
+    The redundancy is left out: gluster takes it for a change of it, and knows which bricks of a new set are arbiters.
+    """
+    return _in_lines(["volume", "add-brick", name], name, layout, bricks)
+
+
+def _in_lines(first: list[str], name: str, layout: VolumeLayout, bricks: Sequence[str]) -> list[list[str]]:
     commands: list[list[str]] = []
     for start in range(0, len(bricks), layout.set_size):
         brick_set = list(bricks[start : start + layout.set_size])
         if not commands:
-            commands.append(["volume", "create", name, *layout.words, *brick_set])
+            commands.append([*first, *brick_set])
         elif fits_line([*commands[-1], *brick_set]) and _bricks_in(commands[-1]) < _MOST_BRICKS_PER_LINE:
             commands[-1] += brick_set
         else:
@@ -118,6 +135,28 @@ def delete_volume(name: str) -> list[str]:
 def volume_info(name: str) -> list[str]:
     """Describes a volume."""
     return command_argv(["volume", "info", name], xml=True)
+
+
+def start_rebalance(name: str) -> list[str]:
+    """Starts moving data onto bricks that have less than their share; gluster takes ten seconds to answer."""
+    return ["volume", "rebalance", name, "start"]
+
+
+def stop_rebalance(name: str) -> list[str]:
+    """Stops moving data; what was moved stays where it is."""
+    return ["volume", "rebalance", name, "stop"]
+
+
+def remove_bricks(name: str, bricks: Sequence[str], verb: str) -> list[str]:
+    """One stage of taking bricks out, all in one command: gluster knows one such task per volume.
+
+    Args:
+        name: The volume.
+        bricks: "host:/path", whole sets.
+        verb: "start" moves their data to the others, "status" tells how far that is, "commit" takes out bricks whose
+            data was moved, "stop" leaves them in.
+    """
+    return ["volume", "remove-brick", name, *bricks, verb]
 
 
 def pool_list() -> list[str]:

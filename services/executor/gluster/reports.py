@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _VERSION = re.compile(r"glusterfs (\S+)")
-_SUCCESS = re.compile(r"^volume [a-z-]+: (?:\S+: )?success", re.MULTILINE)
+# The words of a command of a script that succeeded: changes of volumes, of snapshots, and a description of one volume.
+_SUCCESS = re.compile(
+    r"^volume [a-z-]+(?: [a-z]+)?: (?:\S+: )?success"
+    r"|^snapshot (?:create|clone): success"
+    r"|^Snapshot (?:de)?activate: \S+: Snap (?:de)?activated successfully"
+    r"|^snapshot delete: \S+: snap removed successfully",
+    re.MULTILINE,
+)
 _LOCK_TROUBLE = (
     "another transaction is in progress",
     "another transaction could be in progress",
@@ -23,6 +30,7 @@ _LOCK_TROUBLE = (
 )
 # Told by the CLI when nobody listens at glusterd's socket.
 _NO_DAEMON = "connection failed. please check if gluster daemon is operational"
+_XML_HEAD = "<?xml "
 # The state of a peer that is a full member of the pool.
 PEER_IN_CLUSTER = 3
 
@@ -59,13 +67,25 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class GlusterVolume:
-    """A volume as glusterd describes it; bricks as "host:/path" in gluster's order."""
+    """A volume as glusterd describes it.
+
+    Attributes:
+        name: Its name.
+        uuid: Gluster's own id of it.
+        started: Whether its brick processes should run.
+        bricks: "host:/path" in gluster's order.
+        options: What was set.
+        hosts: UUID of the peer that has each brick.
+        never_started: Whether nobody can have used it yet.
+    """
 
     name: str
     uuid: str
     started: bool
     bricks: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    never_started: bool = False
 
 
 def _root(text: str) -> "Element":
@@ -91,6 +111,28 @@ def _answer(root: "Element") -> Answer:
 def parse_answer(text: str) -> Answer:
     """The head of an XML answer."""
     return _answer(_root(text))
+
+
+def read_answer(text: str) -> "tuple[Answer, Element]":
+    """An XML answer: its head, and all of it."""
+    root = _root(text)
+    return _answer(root), root
+
+
+def split_answers(text: str, count: int) -> list[str]:
+    """The XML answers to the commands of one script.
+
+    Raises:
+        InternalError: GLUSTER_FAILED, there are not so many.
+    """
+    answers = [_XML_HEAD + part for part in text.split(_XML_HEAD)[1:]]
+    if len(answers) != count:
+        raise InternalError(
+            Reason.GLUSTER_FAILED,
+            f"gluster gave {len(answers)} answers, not {count}: {text[:200]!r}",
+            answer=text[:200],
+        )
+    return answers
 
 
 def parse_pool(text: str) -> tuple[str, tuple[Peer, ...]]:
@@ -127,18 +169,39 @@ def parse_volume(text: str, name: str) -> GlusterVolume | None:
         )
     for element in root.iterfind("volInfo/volumes/volume"):
         if element.findtext("name") == name:
-            return GlusterVolume(
-                name=name,
-                uuid=element.findtext("id") or "",
-                # 0 is created, 2 is stopped.
-                started=element.findtext("status") == "1",
-                bricks=tuple(brick.findtext("name") or "" for brick in element.iterfind("bricks/brick")),
-                options={
-                    option.findtext("name") or "": option.findtext("value") or ""
-                    for option in element.iterfind("options/option")
-                },
-            )
+            return _volume(element)
     return None
+
+
+def parse_volumes(text: str) -> tuple[GlusterVolume, ...]:
+    """All volumes, from `volume info`.
+
+    Raises:
+        InternalError: GLUSTER_FAILED, any other answer than a list.
+    """
+    root = _root(text)
+    answer = _answer(root)
+    if answer.result != 0 or root.find("volInfo/volumes") is None:
+        raise InternalError(Reason.GLUSTER_FAILED, f"Unable to get info of all volumes: {answer.complaint}")
+    return tuple(_volume(element) for element in root.iterfind("volInfo/volumes/volume"))
+
+
+def _volume(element: "Element") -> GlusterVolume:
+    bricks = list(element.iterfind("bricks/brick"))
+    # 0 is created, 1 is started, 2 is stopped.
+    status = element.findtext("status")
+    return GlusterVolume(
+        name=element.findtext("name") or "",
+        uuid=element.findtext("id") or "",
+        started=status == "1",
+        bricks=tuple(brick.findtext("name") or "" for brick in bricks),
+        options={
+            option.findtext("name") or "": option.findtext("value") or ""
+            for option in element.iterfind("options/option")
+        },
+        hosts=tuple(brick.findtext("hostUuid") or "" for brick in bricks),
+        never_started=status == "0",
+    )
 
 
 def parse_version(text: str) -> str:
@@ -148,7 +211,7 @@ def parse_version(text: str) -> str:
 
 
 def count_successes(stdout: str) -> int:
-    """How many commands of a script on volumes succeeded."""
+    """How many changes of a script, on volumes or snapshots, succeeded."""
     return len(_SUCCESS.findall(stdout))
 
 
@@ -171,6 +234,46 @@ def says_taken(text: str) -> bool:
 def says_no_peer(text: str) -> bool:
     """Whether a host could not be detached because it is no peer."""
     return "is not part of cluster" in text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """How far the removal of bricks is.
+
+    Attributes:
+        completed: Whether all nodes moved all that they had.
+        running: Whether a node still moves data.
+        failures: Files that could not be moved.
+    """
+
+    completed: bool
+    running: bool
+    failures: int
+
+
+def parse_removal(text: str) -> Removal | None:
+    """How far a removal is, from `volume remove-brick ... status`; None when none of these bricks is being removed."""
+    answer, root = read_answer(text)
+    nodes = list(root.iterfind("volRemoveBrick/node"))
+    if answer.result != 0 or not nodes:
+        return None
+    states = {node.findtext("status") for node in nodes}
+    return Removal(
+        # 0 is not started, 1 in progress, 2 stopped, 3 completed, 4 failed.
+        completed=states == {"3"},
+        running=bool(states & {"0", "1"}) and "4" not in states,
+        failures=sum(int(node.findtext(key) or 0) for node in nodes for key in ("failures", "skipped")),
+    )
+
+
+def says_rebalancing(text: str) -> bool:
+    """Whether a command failed because a volume's data is being moved."""
+    return "rebalance is in progress" in text.lower()
+
+
+def says_removing(text: str) -> bool:
+    """Whether a removal of bricks could not be started because there is one."""
+    return "earlier remove-brick task exists" in text.lower()
 
 
 def says_not_running(text: str) -> bool:

@@ -19,7 +19,7 @@ REPORT_TIMEOUT_S = 60.0
 FAILED = 5
 _REPORT = ("--reportformat", "json", "--units", "b", "--nosuffix")
 _VG_COLUMNS = "vg_name,vg_size,vg_free,vg_extent_size,pv_name,pv_uuid"
-_LV_COLUMNS = "lv_name,vg_name,lv_size,pool_lv,lv_attr,data_percent,metadata_percent,thin_count"
+_LV_COLUMNS = "lv_name,vg_name,lv_size,pool_lv,origin,lv_attr,data_percent,metadata_percent,thin_count"
 
 
 def vg_name(device_id: str) -> str:

@@ -32,7 +32,11 @@ class VolumeGroup:
 
 @dataclass(frozen=True, slots=True)
 class LogicalVolume:
-    """A logical volume; percentages are 0 to 100, and 0 where LVM gives none (not active, not thin)."""
+    """A logical volume.
+
+    Percentages are 0 to 100, and 0 where LVM gives none (not active, not thin). `origin` is the LV that it is a
+    snapshot of, as long as that one is there.
+    """
 
     name: str
     vg_name: str
@@ -42,6 +46,7 @@ class LogicalVolume:
     data_percent: float
     metadata_percent: float
     thin_count: int
+    origin: str = ""
 
 
 def _sections(text: str) -> list[dict[str, list[dict[str, str]]]]:
@@ -84,6 +89,7 @@ def _logical_volume(row: dict[str, str]) -> LogicalVolume:
         data_percent=_percent(row["data_percent"]),
         metadata_percent=_percent(row["metadata_percent"]),
         thin_count=int(row.get("thin_count") or 0),
+        origin=row.get("origin", ""),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from services.common.errors import AbortedError, InvalidArgumentError
+from services.common.errors import AbortedError, FailedPreconditionError, InvalidArgumentError
 from services.common.reasons import Reason
 from services.topology.domain.model import DeviceState, NewBrick, NodeState
 
@@ -14,10 +14,10 @@ class DeviceBooks:
 
     Attributes:
         total_bytes: Usable size.
-        used_bytes: What finished bricks take, and `unattributed_bytes`.
+        used_bytes: What the thin pools of finished bricks take, and `unattributed_bytes`.
         reserved_bytes: What bricks of running operations will take.
         unattributed_bytes: The part of `used_bytes` that no brick accounts for: found in the volume group when the
-            device was added, or left there when a brick's thin pool was not removed.
+            device was measured, or left there when a brick's thin pool was not removed.
     """
 
     total_bytes: int
@@ -51,6 +51,11 @@ class DeviceBooks:
     def settle(self, size_bytes: int) -> "DeviceBooks":
         """An operation succeeded; what it had reserved is used."""
         return replace(self, reserved_bytes=self.reserved_bytes - size_bytes, used_bytes=self.used_bytes + size_bytes)
+
+    @property
+    def pool_bytes(self) -> int:
+        """What the thin pools of finished bricks take."""
+        return self.used_bytes - self.unattributed_bytes
 
     def remove(self, *, reclaimed_bytes: int, kept_bytes: int) -> "DeviceBooks":
         """Bricks are gone: reclaimed space is free, kept space stays used without a brick that accounts for it."""
@@ -134,3 +139,56 @@ def _check_brick_fits_device(brick: NewBrick, device: PlannedDevice) -> None:
             field="brick.thin_pool_size_bytes",
             value=brick.thin_pool_size_bytes,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a node says of the space of a device, in bytes, and how far the books can be compared with it.
+
+    Attributes:
+        total_bytes: Usable size.
+        free_bytes: What is not allocated, 0 to `total_bytes`.
+        leaving_bytes: Thin pools of the books that a running operation removes: they may be gone already.
+        still: Whether no operation began or ended on the device while it was measured.
+    """
+
+    total_bytes: int
+    free_bytes: int
+    leaving_bytes: int
+    still: bool
+
+
+def remeasured(device_id: str, books: DeviceBooks, measured: Measurement) -> DeviceBooks:
+    """The books of a device after it was measured again. Pools and reservations stay as they are.
+
+    What is used beyond the pools is what the volume group holds beyond them, as when the device was added. While
+    operations run, the node may or may not have their pools already, so this is known between two bounds only: then the
+    books keep what they had unless it lies outside. It follows that a running operation can not falsify the books.
+
+    Raises:
+        FailedPreconditionError: NO_SPACE_ON_DEVICE: the device is smaller than its pools and reservations.
+    """
+    room_bytes = measured.total_bytes - books.pool_bytes - books.reserved_bytes
+    if room_bytes < 0:
+        raise FailedPreconditionError(
+            Reason.NO_SPACE_ON_DEVICE,
+            f"device {device_id} has {measured.total_bytes} bytes now; its bricks take {books.pool_bytes}, "
+            f"and {books.reserved_bytes} are reserved",
+            device_id=device_id,
+            total_bytes=measured.total_bytes,
+            brick_bytes=books.pool_bytes,
+            reserved_bytes=books.reserved_bytes,
+        )
+    unattributed_bytes = books.unattributed_bytes
+    if measured.still:
+        beyond_bytes = measured.total_bytes - measured.free_bytes - books.pool_bytes
+        at_least = max(0, beyond_bytes - books.reserved_bytes)
+        at_most = max(0, beyond_bytes + measured.leaving_bytes)
+        unattributed_bytes = min(max(unattributed_bytes, at_least), at_most)
+    unattributed_bytes = min(unattributed_bytes, room_bytes)
+    return replace(
+        books,
+        total_bytes=measured.total_bytes,
+        used_bytes=books.pool_bytes + unattributed_bytes,
+        unattributed_bytes=unattributed_bytes,
+    )

@@ -1,13 +1,22 @@
 """Whether a request makes sense by itself, whatever the state. Pure."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from services.common.errors import InvalidArgumentError
 from services.common.ids import is_id
 from services.common.reasons import Reason
 from services.common.units import GIB
-from services.topology.domain.model import DeviceFacts, DurabilityType, NewDevice, NewNode, NewVolume
+from services.topology.domain.model import (
+    CopiedBrick,
+    DeviceFacts,
+    DurabilityType,
+    NewBrick,
+    NewCopy,
+    NewDevice,
+    NewNode,
+    NewVolume,
+)
 from services.topology.domain.tags import check_tags
 
 MAX_REQUEST_ID_LENGTH = 64
@@ -21,6 +30,9 @@ MAX_HOSTNAME_LENGTH = 255
 # As gluster.
 MAX_VOLUME_NAME_LENGTH = 255
 MAX_PV_UUID_LENGTH = 64
+MAX_BRICK_PATH_LENGTH = 1024
+# As LVM.
+MAX_LV_NAME_LENGTH = 127
 # The forms that Heketi accepts.
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _DEVICE_PATH = re.compile(r"/[a-zA-Z0-9_.:/-]+")
@@ -106,11 +118,8 @@ def check_new_volume(volume: NewVolume) -> None:
     """
     check_id("volume.id", volume.id)
     check_id("volume.cluster_id", volume.cluster_id)
-    check_text("volume.name", volume.name, MAX_VOLUME_NAME_LENGTH)
-    if not _VOLUME_NAME.fullmatch(volume.name):
-        raise invalid("volume.name", volume.name, "must be letters, digits, _ and -")
-    if volume.size_bytes <= 0 or volume.size_bytes % GIB:
-        raise invalid("volume.size_bytes", volume.size_bytes, "must be a positive multiple of 1 GiB")
+    check_volume_name("volume.name", volume.name)
+    _check_volume_size("volume.size_bytes", volume.size_bytes)
     if any("\0" in option for option in volume.options):
         raise invalid("volume.options", volume.options, "contain NUL")
     if not 0 <= volume.gid <= MAX_GID:
@@ -123,28 +132,89 @@ def check_new_volume(volume: NewVolume) -> None:
     # The numbers that the type does not use are kept as clients send them.
     if counts.type is DurabilityType.REPLICATE and counts.replica_count > MAX_REPLICA_COUNT:
         raise invalid("volume.durability.replica_count", counts.replica_count, f"is above {MAX_REPLICA_COUNT}")
-    _check_bricks(volume)
+    _check_bricks(volume.bricks)
+    check_sets(volume.bricks, set_size=volume.durability.set_size, first_set=0)
 
 
-def _check_bricks(volume: NewVolume) -> None:
-    set_size = volume.durability.set_size
-    if not volume.bricks or set_size < 1 or len(volume.bricks) % set_size:
-        raise invalid("volume.bricks", len(volume.bricks), f"must be one or more sets of {set_size}")
-    for brick in volume.bricks:
+def check_volume_name(field: str, name: str) -> None:
+    """Raises InvalidArgumentError unless the name has 1 to 255 letters, digits, _ and -."""
+    check_text(field, name, MAX_VOLUME_NAME_LENGTH)
+    if not _VOLUME_NAME.fullmatch(name):
+        raise invalid(field, name, "must be letters, digits, _ and -")
+
+
+def _check_volume_size(field: str, size_bytes: int) -> None:
+    if size_bytes <= 0 or size_bytes % GIB:
+        raise invalid(field, size_bytes, "must be a positive multiple of 1 GiB")
+
+
+def check_expansion(volume_id: str, added_size_bytes: int, bricks: Sequence[NewBrick]) -> None:
+    """Whether a planned expansion is complete in itself; only the volume tells how large its sets are.
+
+    Raises:
+        InvalidArgumentError: A field is out of range, a brick occurs twice, or there is none.
+    """
+    check_id("volume_id", volume_id)
+    _check_volume_size("added_size_bytes", added_size_bytes)
+    _check_bricks(bricks)
+
+
+def check_new_copy(copy: NewCopy) -> None:
+    """Raises InvalidArgumentError for ids or a name that can not be one, and for a brick id that occurs twice."""
+    check_id("source_volume_id", copy.source_volume_id)
+    check_id("volume_id", copy.volume_id)
+    check_volume_name("name", copy.name)
+    for brick_id in copy.brick_ids:
+        check_id("brick_ids", brick_id)
+    _check_unique("brick_ids", copy.brick_ids)
+
+
+def check_copied_bricks(copied: Sequence[CopiedBrick], device_ids: Mapping[str, str]) -> None:
+    """Whether a report says of each brick of a copy where it is.
+
+    Args:
+        copied: The report.
+        device_ids: The device of each brick, by the brick's id.
+
+    Raises:
+        InvalidArgumentError: A brick is missing, unknown or named twice; a path or LV is missing; or two bricks have
+            the same LV of one device, so that the removal of one would take the other.
+    """
+    if sorted(brick.brick_id for brick in copied) != sorted(device_ids):
+        raise invalid("cloned_bricks", sorted(brick.brick_id for brick in copied), "are not the bricks of the copy")
+    for brick in copied:
+        check_text("cloned_bricks.path", brick.path, MAX_BRICK_PATH_LENGTH)
+        check_text("cloned_bricks.lv_name", brick.lv_name, MAX_LV_NAME_LENGTH)
+    _check_unique("cloned_bricks.lv_name", [(device_ids[brick.brick_id], brick.lv_name) for brick in copied])
+
+
+def _check_bricks(bricks: Sequence[NewBrick]) -> None:
+    if not bricks:
+        raise invalid("bricks", 0, "must be one or more")
+    for brick in bricks:
         for field in ("id", "device_id", "node_id"):
             check_id(f"brick.{field}", getattr(brick, field))
-        for field in ("path", "thin_pool_name", "lv_name"):
-            check_text(f"brick.{field}", getattr(brick, field), 1024)
+        check_text("brick.path", brick.path, MAX_BRICK_PATH_LENGTH)
+        for field in ("thin_pool_name", "lv_name"):
+            check_text(f"brick.{field}", getattr(brick, field), MAX_LV_NAME_LENGTH)
         if brick.size_bytes <= 0 or brick.pool_metadata_size_bytes < 0:
             raise invalid("brick.size_bytes", brick.size_bytes, "must be positive")
         if brick.thin_pool_size_bytes < brick.size_bytes:
             raise invalid("brick.thin_pool_size_bytes", brick.thin_pool_size_bytes, "is below the brick's size")
-    _check_unique("brick.id", [brick.id for brick in volume.bricks])
-    _check_unique("nodes of a brick set", [(brick.set_index, brick.node_id) for brick in volume.bricks])
-    places = sorted((brick.set_index, brick.position) for brick in volume.bricks)
-    if places != list(_expected_places(len(volume.bricks), set_size)):
-        raise invalid("brick.position", places, f"must count through sets of {set_size} without a gap")
+    _check_unique("brick.id", [brick.id for brick in bricks])
+    # A planned brick has a thin pool of its own: its space is counted once for each pool.
+    _check_unique("brick.thin_pool_name", [(brick.device_id, brick.thin_pool_name) for brick in bricks])
+    _check_unique("nodes of a brick set", [(brick.set_index, brick.node_id) for brick in bricks])
 
 
-def _expected_places(brick_count: int, set_size: int) -> Iterable[tuple[int, int]]:
-    return (divmod(index, set_size) for index in range(brick_count))
+def check_sets(bricks: Collection[NewBrick], *, set_size: int, first_set: int) -> None:
+    """Raises InvalidArgumentError unless the bricks make whole sets that count on from `first_set` without a gap."""
+    if set_size < 1 or len(bricks) % set_size:
+        raise invalid("bricks", len(bricks), f"must be one or more sets of {set_size}")
+    places = sorted((brick.set_index, brick.position) for brick in bricks)
+    if places != list(_expected_places(len(bricks), set_size, first_set)):
+        raise invalid("brick.position", places, f"must count through sets of {set_size} from {first_set} without a gap")
+
+
+def _expected_places(brick_count: int, set_size: int, first_set: int) -> Iterable[tuple[int, int]]:
+    return ((first_set + index // set_size, index % set_size) for index in range(brick_count))

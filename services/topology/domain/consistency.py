@@ -13,6 +13,7 @@ from services.topology.domain.model import (
     Presence,
     VolumeState,
 )
+from services.topology.domain.pools import Pool, pool_of, pool_space
 
 _ENDED = frozenset({OperationState.SUCCEEDED, OperationState.FAILED})
 
@@ -72,6 +73,7 @@ class VolumeFacts(NamedTuple):
     replica_count: int
     data_count: int
     redundancy_count: int
+    origin_volume_id: str | None
 
 
 class BrickFacts(NamedTuple):
@@ -85,6 +87,9 @@ class BrickFacts(NamedTuple):
     operation_id: str | None
     thin_pool_size_bytes: int
     pool_metadata_size_bytes: int
+    thin_pool_name: str
+    path: str
+    lv_name: str
     set_index: int
     position: int
 
@@ -120,7 +125,19 @@ class Books:
 
 def violations(books: Books) -> list[str]:
     """Every violated invariant, as a sentence with the ids; empty when all hold."""
-    checks = (_clusters, _nodes, _hostnames, _devices, _device_books, _volumes, _volume_bricks, _bricks, _operations)
+    checks = (
+        _clusters,
+        _nodes,
+        _hostnames,
+        _devices,
+        _device_books,
+        _pools,
+        _volumes,
+        _volume_bricks,
+        _bricks,
+        _copies,
+        _operations,
+    )
     return [found for check in checks for found in check(books)]
 
 
@@ -179,22 +196,18 @@ def _devices(books: Books) -> Iterator[str]:
 
 
 def _device_books(books: Books) -> Iterator[str]:
-    used: Counter[str] = Counter()
-    reserved: Counter[str] = Counter()
-    for brick in books.bricks:
-        part = reserved if brick.state == BrickState.CREATING else used
-        part[brick.device_id] += brick.thin_pool_size_bytes + brick.pool_metadata_size_bytes
+    space = pool_space(books.bricks)
     for device in books.devices:
-        expected = used[device.id] + device.unattributed_bytes
-        if device.used_bytes != expected:
+        used, reserved = space.used.get(device.id, 0), space.reserved.get(device.id, 0)
+        if device.used_bytes != used + device.unattributed_bytes:
             yield (
-                f"device {device.id} has {device.used_bytes} bytes used; its bricks take {used[device.id]}, "
+                f"device {device.id} has {device.used_bytes} bytes used; its bricks take {used}, "
                 f"and {device.unattributed_bytes} are of no brick"
             )
-        if device.reserved_bytes != reserved[device.id]:
+        if device.reserved_bytes != reserved:
             yield (
                 f"device {device.id} has {device.reserved_bytes} bytes reserved; "
-                f"bricks of running operations need {reserved[device.id]}"
+                f"bricks of running operations need {reserved}"
             )
         parts = (device.total_bytes, device.used_bytes, device.reserved_bytes, device.unattributed_bytes)
         if min(parts) < 0:
@@ -204,6 +217,21 @@ def _device_books(books: Books) -> Iterator[str]:
                 f"device {device.id} has {device.total_bytes} bytes; "
                 f"{device.used_bytes} used and {device.reserved_bytes} reserved are more"
             )
+
+
+def _pools(books: Books) -> Iterator[str]:
+    sharing: dict[Pool, list[BrickFacts]] = defaultdict(list)
+    for brick in books.bricks:
+        sharing[pool_of(brick)].append(brick)
+    for pool, bricks in sorted(sharing.items()):
+        sizes = {(brick.thin_pool_size_bytes, brick.pool_metadata_size_bytes) for brick in bricks}
+        if len(sizes) > 1:
+            yield f"the bricks in thin pool {pool.name} of device {pool.device_id} do not agree on its size"
+        for (volume_id,) in _duplicates((brick.volume_id,) for brick in bricks):
+            yield f"volume {volume_id} has more than one brick in thin pool {pool.name} of device {pool.device_id}"
+    named = ((brick.device_id, brick.lv_name) for brick in books.bricks if brick.lv_name)
+    for device_id, name in _duplicates(named):
+        yield f"more than one brick has the LV {name} of device {device_id}"
 
 
 def _volumes(books: Books) -> Iterator[str]:
@@ -237,7 +265,11 @@ def _volume_bricks(books: Books) -> Iterator[str]:
         for set_index, node_id in _duplicates((str(brick.set_index), brick.node_id) for brick in mine):
             yield f"volume {volume.id} has more than one brick of set {set_index} on node {node_id}"
         for brick in mine:
+            # A volume that grows stays active while its new bricks are made.
             if volume.state == VolumeState.ACTIVE and brick.state == BrickState.ACTIVE:
+                continue
+            growing = volume.state == VolumeState.ACTIVE and volume.operation_id is not None
+            if growing and (brick.state, brick.operation_id) == (BrickState.CREATING, volume.operation_id):
                 continue
             if (brick.state, brick.operation_id) != (volume.state, volume.operation_id):
                 yield (
@@ -253,6 +285,8 @@ def _bricks(books: Books) -> Iterator[str]:
         volume, device = volumes.get(brick.volume_id), devices.get(brick.device_id)
         if volume is None:
             yield f"brick {brick.id} is of the unknown volume {brick.volume_id}"
+        if brick.state != BrickState.CREATING and not (brick.path and brick.lv_name):
+            yield f"brick {brick.id} is {brick.state} and has no path or no LV"
         if device is None:
             yield f"brick {brick.id} is on the unknown device {brick.device_id}"
             continue
@@ -260,6 +294,22 @@ def _bricks(books: Books) -> Iterator[str]:
             yield f"brick {brick.id} is on node {brick.node_id}, its device {device.id} on {device.node_id}"
         if volume is not None and volume.cluster_id != device.cluster_id:
             yield f"brick {brick.id} is on a device of cluster {device.cluster_id}, its volume of {volume.cluster_id}"
+
+
+def _copies(books: Books) -> Iterator[str]:
+    """Copies that are being made; once they are, they and their origins change apart from each other."""
+    volumes = {volume.id: volume for volume in books.volumes}
+    bricks: dict[str, dict[tuple[int, int], Pool]] = defaultdict(dict)
+    for brick in books.bricks:
+        bricks[brick.volume_id][brick.set_index, brick.position] = pool_of(brick)
+    for copy in books.volumes:
+        if copy.state != VolumeState.CREATING or copy.origin_volume_id is None:
+            continue
+        source = volumes.get(copy.origin_volume_id)
+        if source is None or source.operation_id != copy.operation_id:
+            yield f"volume {copy.id} is copied from {copy.origin_volume_id}, which its operation does not hold"
+        elif bricks[copy.id] != bricks[source.id]:
+            yield f"the bricks of volume {copy.id} are not in the thin pools of {source.id}, from which it is copied"
 
 
 def _held(books: Books) -> Iterator[tuple[str, str, bool, str | None]]:
@@ -275,10 +325,18 @@ def _held(books: Books) -> Iterator[tuple[str, str, bool, str | None]]:
 def _operations(books: Books) -> Iterator[str]:
     running = {operation.id: operation for operation in books.operations if operation.state not in _ENDED}
     idle = set(running)
+    # An operation that makes a copy holds the source too.
+    sources = {
+        (volume.operation_id, volume.origin_volume_id)
+        for volume in books.volumes
+        if volume.state == VolumeState.CREATING and volume.origin_volume_id is not None
+    }
     for kind, object_id, changing, operation_id in _held(books):
         if operation_id is None:
             if changing:
                 yield f"{kind} {object_id} is being changed, and no operation does it"
+        elif operation_id in running and (operation_id, object_id) in sources:
+            continue
         elif operation_id not in running or running[operation_id].target_id != object_id:
             yield f"{kind} {object_id} is held by operation {operation_id}, which does not run for it"
         else:

@@ -25,6 +25,13 @@ class ClusterOffer:
     name_in_use: bool
 
 
+def name_in_use(cluster_id: str, name: str) -> AlreadyExistsError:
+    """The error for a name that another volume of the cluster has."""
+    return AlreadyExistsError(
+        Reason.VOLUME_NAME_IN_USE, f"Volume name '{name}' already in use", cluster_id=cluster_id, name=name
+    )
+
+
 def refusal(offer: ClusterOffer, *, name: str, block: bool, max_volumes: int) -> BrickyardError | None:
     """Why the cluster can not take the volume, as the error to raise; None when it can.
 
@@ -45,9 +52,7 @@ def refusal(offer: ClusterOffer, *, name: str, block: bool, max_volumes: int) ->
             cluster_id=offer.cluster_id,
         )
     if offer.name_in_use:
-        return AlreadyExistsError(
-            Reason.VOLUME_NAME_IN_USE, f"Volume name '{name}' already in use", cluster_id=offer.cluster_id, name=name
-        )
+        return name_in_use(offer.cluster_id, name)
     if max_volumes and offer.volume_count >= max_volumes:
         return ResourceExhaustedError(
             Reason.TOO_MANY_VOLUMES,

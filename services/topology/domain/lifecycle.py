@@ -17,7 +17,14 @@ _NEXT: Mapping[OperationState, frozenset[OperationState]] = MappingProxyType(
         OperationState.UNDOING: frozenset({OperationState.UNDOING}),
     }
 )
-_COUNTED = frozenset({OperationKind.CREATE_VOLUME, OperationKind.DELETE_VOLUME})
+_COUNTED = frozenset(
+    {
+        OperationKind.CREATE_VOLUME,
+        OperationKind.DELETE_VOLUME,
+        OperationKind.EXPAND_VOLUME,
+        OperationKind.CLONE_VOLUME,
+    }
+)
 _COUNTED_WHEN_FAILING = frozenset({OperationKind.SET_NODE_STATE, OperationKind.SET_DEVICE_STATE})
 
 

@@ -40,7 +40,7 @@ class VolumeState(StrEnum):
 
 
 class BrickState(StrEnum):
-    """Where a brick is in its life: the space of a brick being made is reserved, of any other it is used."""
+    """Where a brick is in its life; see `pools` for whose space is reserved and whose is used."""
 
     CREATING = "creating"
     ACTIVE = "active"
@@ -73,6 +73,9 @@ class OperationKind(StrEnum):
     DELETE_DEVICE = "delete_device"
     SET_NODE_STATE = "set_node_state"
     SET_DEVICE_STATE = "set_device_state"
+    EXPAND_VOLUME = "expand_volume"
+    CLONE_VOLUME = "clone_volume"
+    RESYNC_DEVICE = "resync_device"
 
 
 class OperationState(StrEnum):
@@ -142,6 +145,32 @@ class NewVolume:
     snapshot_enabled: bool = False
     snapshot_factor: float = 1.0
     bricks: tuple[NewBrick, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCopy:
+    """A copy of a volume that is to be made; what is not said here it has from the source.
+
+    Attributes:
+        source_volume_id: The volume to copy.
+        volume_id: Id of the copy.
+        name: Its name.
+        brick_ids: Ids of its bricks, in gluster's order.
+    """
+
+    source_volume_id: str
+    volume_id: str
+    name: str
+    brick_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedBrick:
+    """Where gluster put a brick of a copy."""
+
+    brick_id: str
+    path: str
+    lv_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from services.common.ids import new_id
 from services.common.reasons import Reason
 from services.topology.convert import cluster_message
 from services.topology.domain.checks import MAX_REQUEST_ID_LENGTH, check_text
-from services.topology.domain.eligibility import ClusterOffer, refusal
+from services.topology.domain.eligibility import ClusterOffer, name_in_use, refusal
 from services.topology.domain.model import Presence, VolumeState
 from services.topology.store import Store, Transaction
 from services.topology.tables import CLUSTER, NODE, TOMBSTONE, VOLUME, ClusterRow
@@ -162,10 +162,20 @@ def list_candidates(
 
 def check_takes_volume(tx: Transaction, row: ClusterRow, *, name: str, block: bool, max_volumes: int) -> None:
     """Whether a locked cluster can take one more volume; what it raises is what `refusal` says."""
-    in_use = tx.scalar(_NAME_IN_CLUSTER, {"cluster_id": row.id, "name": name})
-    error = refusal(_offer(row, name_in_use=bool(in_use)), name=name, block=block, max_volumes=max_volumes)
+    in_use = _has_volume_named(tx, row.id, name)
+    error = refusal(_offer(row, name_in_use=in_use), name=name, block=block, max_volumes=max_volumes)
     if error is not None:
         raise error
+
+
+def check_name_free(tx: Transaction, cluster_id: str, name: str) -> None:
+    """Whether no volume of a locked cluster has the name. Raises AlreadyExistsError (VOLUME_NAME_IN_USE)."""
+    if _has_volume_named(tx, cluster_id, name):
+        raise name_in_use(cluster_id, name)
+
+
+def _has_volume_named(tx: Transaction, cluster_id: str, name: str) -> bool:
+    return bool(tx.scalar(_NAME_IN_CLUSTER, {"cluster_id": cluster_id, "name": name}))
 
 
 def _offer(row: ClusterRow, *, name_in_use: bool) -> ClusterOffer:

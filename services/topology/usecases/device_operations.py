@@ -88,6 +88,23 @@ def _begin_add(tx: Transaction, spec: operation_pb2.OperationSpec, operation_id:
     return recorded
 
 
+def check_uuid_free(tx: Transaction, pv_uuid: str, *, node_id: str, device_id: str) -> None:
+    """Whether no other device of the node has the UUID; an empty one tells nothing.
+
+    Raises:
+        AlreadyExistsError: DEVICE_ALREADY_KNOWN.
+    """
+    known = tx.first(DeviceRow, _WITH_UUID, {"node_id": node_id, "pv_uuid": pv_uuid}) if pv_uuid else None
+    if known is not None and known.id != device_id:
+        raise AlreadyExistsError(
+            Reason.DEVICE_ALREADY_KNOWN,
+            f"Device already in use (ID: {known.id})",
+            device_id=known.id,
+            node_id=node_id,
+            pv_uuid=pv_uuid,
+        )
+
+
 def _commit_add(
     tx: Transaction,
     operation: OperationRow,
@@ -98,16 +115,7 @@ def _commit_add(
         raise invalid("outcome", outcome.WhichOneof("outcome"), "must be device_facts for an added device")
     facts = device_facts(outcome.device_facts)
     check_facts(facts)
-    node_id = spec.add_device.device.node_id
-    known = tx.first(DeviceRow, _WITH_UUID, {"node_id": node_id, "pv_uuid": facts.pv_uuid}) if facts.pv_uuid else None
-    if known is not None:
-        raise AlreadyExistsError(
-            Reason.DEVICE_ALREADY_KNOWN,
-            f"Device already in use (ID: {known.id})",
-            device_id=known.id,
-            node_id=node_id,
-            pv_uuid=facts.pv_uuid,
-        )
+    check_uuid_free(tx, facts.pv_uuid, node_id=spec.add_device.device.node_id, device_id=operation.target_id)
     # A fresh volume group is all free; whatever is in it already belongs to no brick.
     used_bytes = facts.total_bytes - facts.free_bytes
     changed = _change(

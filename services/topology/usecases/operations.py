@@ -32,10 +32,13 @@ from services.topology.domain.lifecycle import (
 from services.topology.domain.model import OperationKind, OperationState
 from services.topology.store import Store, Transaction
 from services.topology.tables import OPERATION, SERVER, OperationRow
+from services.topology.usecases.clone_operations import CLONE_VOLUME
 from services.topology.usecases.clusters import request_id_reused
 from services.topology.usecases.device_operations import ADD_DEVICE, DELETE_DEVICE, SET_DEVICE_STATE
+from services.topology.usecases.expand_operations import EXPAND_VOLUME
 from services.topology.usecases.feed import ChangeFeed
 from services.topology.usecases.node_operations import ADD_NODE, DELETE_NODE, SET_NODE_STATE
+from services.topology.usecases.resync_operations import RESYNC_DEVICE
 from services.topology.usecases.rules import KindRules, Scene
 from services.topology.usecases.shared import lock_cluster, not_found
 from services.topology.usecases.volume_operations import CREATE_VOLUME, DELETE_VOLUME
@@ -50,6 +53,9 @@ _RULES: Mapping[str, KindRules] = MappingProxyType(
         OperationKind.DELETE_DEVICE: DELETE_DEVICE,
         OperationKind.SET_NODE_STATE: SET_NODE_STATE,
         OperationKind.SET_DEVICE_STATE: SET_DEVICE_STATE,
+        OperationKind.EXPAND_VOLUME: EXPAND_VOLUME,
+        OperationKind.CLONE_VOLUME: CLONE_VOLUME,
+        OperationKind.RESYNC_DEVICE: RESYNC_DEVICE,
     }
 )
 _MICROSECONDS = 1_000_000
@@ -248,6 +254,7 @@ def commit(
     Raises:
         NotFoundError: OPERATION_NOT_FOUND.
         FailedPreconditionError: LEASE_LOST, OPERATION_ENDED, and what the kind refuses: a state that can not follow.
+        FailedPreconditionError: NO_SPACE_ON_DEVICE: a device that was measured again is smaller than what is on it.
         AlreadyExistsError: DEVICE_ALREADY_KNOWN.
         InvalidArgumentError: The outcome is not the kind's.
     """

@@ -1,18 +1,16 @@
 """Operations on volumes: create and delete. Effects: SQL."""
 
-from collections import defaultdict
-
-from sqlalchemy import bindparam, delete, exists, insert, select, update
+from sqlalchemy import bindparam, update
 
 from brickyard.topology.v1 import operation_pb2, operation_service_pb2, volume_pb2
-from services.common.errors import AlreadyExistsError
-from services.common.reasons import Reason
+from services.common.logs import get_logger
 from services.topology.convert import new_volume, timestamp
-from services.topology.domain.books import PlannedDevice, reserve_bricks
+from services.topology.domain.books import reserve_bricks
 from services.topology.domain.checks import check_id, check_new_volume, invalid
-from services.topology.domain.model import BrickState, DeviceState, NewVolume, NodeState, Presence, VolumeState
+from services.topology.domain.model import BrickState, VolumeState
+from services.topology.domain.pools import pool_of, removal
 from services.topology.store import Transaction
-from services.topology.tables import BRICK, DEVICE, NODE, VOLUME, BrickRow, DeviceRow, NodeRow, OperationRow, VolumeRow
+from services.topology.tables import BRICK, OperationRow
 from services.topology.usecases import volumes
 from services.topology.usecases.clusters import check_takes_volume
 from services.topology.usecases.rules import KindRules, Scene
@@ -20,41 +18,38 @@ from services.topology.usecases.shared import (
     advance,
     books_of,
     bricks_of_operation,
-    busy,
     devices_of_operation,
     lock_cluster,
-    not_found,
     store_books,
 )
+from services.topology.usecases.volume_rows import (
+    activate_bricks,
+    bricks_in_pools,
+    check_brick_ids_free,
+    check_pools_free,
+    check_volume_id_free,
+    delete_bricks,
+    delete_volume,
+    drop_bricks,
+    free_volume,
+    insert_volume,
+    lock_volume,
+    planned_devices,
+    set_state,
+    settle_bricks,
+)
 
-_VOLUME = select(VOLUME).where(VOLUME.c.id == bindparam("id"))
-_ID_IN_USE = select(exists().where(VOLUME.c.id == bindparam("id")))
-_BRICK_IDS_IN_USE = select(BRICK.c.id).where(BRICK.c.id.in_(bindparam("ids", expanding=True))).limit(1)
-_PLANNED_DEVICES = select(DEVICE).where(
-    DEVICE.c.id.in_(bindparam("ids", expanding=True)),
-    DEVICE.c.cluster_id == bindparam("cluster_id"),
-    DEVICE.c.presence == Presence.PRESENT,
-)
-_PLANNED_NODES = select(NODE).where(NODE.c.id.in_(bindparam("ids", expanding=True)))
-_SET_STATE = (
-    update(VOLUME)
-    .where(VOLUME.c.id == bindparam("key"))
-    .values(state=bindparam("new_state"), operation_id=bindparam("holder"))
-)
+_log = get_logger()
 _HOLD_BRICKS = (
     update(BRICK)
     .where(BRICK.c.volume_id == bindparam("key"))
     .values(state=BrickState.DELETING.value, operation_id=bindparam("holder"))
 )
-_LET_GO_OF_BRICKS = (
+_EMPTY_POOL = (
     update(BRICK)
-    .where(BRICK.c.operation_id == bindparam("holder"))
-    .values(state=BrickState.ACTIVE.value, operation_id=None)
+    .where(BRICK.c.device_id == bindparam("key"), BRICK.c.thin_pool_name == bindparam("name"))
+    .values(thin_pool_size_bytes=0, pool_metadata_size_bytes=0)
 )
-_DELETE_BRICKS = delete(BRICK).where(BRICK.c.operation_id == bindparam("holder"))
-_DELETE_VOLUME = delete(VOLUME).where(VOLUME.c.id == bindparam("key"))
-_INSERT_VOLUME = insert(VOLUME)
-_INSERT_BRICKS = insert(BRICK)
 
 
 def _locate_create(tx: Transaction, spec: operation_pb2.OperationSpec) -> Scene:
@@ -66,105 +61,25 @@ def _locate_create(tx: Transaction, spec: operation_pb2.OperationSpec) -> Scene:
 def _begin_create(tx: Transaction, spec: operation_pb2.OperationSpec, operation_id: str) -> operation_pb2.OperationSpec:
     volume = new_volume(spec.create_volume.volume)
     cluster = lock_cluster(tx, volume.cluster_id)
-    _check_ids_free(tx, volume)
+    check_volume_id_free(tx, volume.id)
+    check_brick_ids_free(tx, [brick.id for brick in volume.bricks])
     check_takes_volume(
         tx, cluster, name=volume.name, block=volume.block, max_volumes=spec.create_volume.max_volumes_per_cluster
     )
-    books = reserve_bricks(_planned_devices(tx, volume), volume.bricks)
+    books = reserve_bricks(planned_devices(tx, cluster.id, volume.bricks), volume.bricks)
+    check_pools_free(tx, volume.bricks)
     store_books(tx, books, revision=advance(tx, cluster.id, volumes=1))
-    _insert(tx, volume, operation_id)
+    insert_volume(tx, volume, operation_id, origin_volume_id=None)
     recorded = operation_pb2.OperationSpec()
     recorded.CopyFrom(spec)
     message = recorded.create_volume.volume
     message.state = volume_pb2.VOLUME_STATE_CREATING
     message.operation_id = operation_id
+    message.ClearField("origin_volume_id")
     message.create_time.CopyFrom(timestamp(tx.now_us))
     for brick in message.bricks:
         brick.volume_id = volume.id
     return recorded
-
-
-def _check_ids_free(tx: Transaction, volume: NewVolume) -> None:
-    brick_ids = [brick.id for brick in volume.bricks]
-    if tx.scalar(_ID_IN_USE, {"id": volume.id}):
-        raise _id_in_use("volume", volume.id)
-    taken = tx.scalar(_BRICK_IDS_IN_USE, {"ids": brick_ids})
-    if taken is not None:
-        raise _id_in_use("brick", taken)
-
-
-def _id_in_use(kind: str, object_id: str) -> AlreadyExistsError:
-    return AlreadyExistsError(
-        Reason.INVALID_ARGUMENT, f"{kind} {object_id} exists already", field=f"{kind}.id", value=object_id
-    )
-
-
-def _planned_devices(tx: Transaction, volume: NewVolume) -> dict[str, PlannedDevice]:
-    device_ids = sorted({brick.device_id for brick in volume.bricks})
-    rows = tx.all(DeviceRow, _PLANNED_DEVICES, {"ids": device_ids, "cluster_id": volume.cluster_id})
-    nodes = tx.all(NodeRow, _PLANNED_NODES, {"ids": sorted({row.node_id for row in rows})})
-    node_states = {node.id: NodeState(node.state) for node in nodes}
-    return {
-        row.id: PlannedDevice(
-            node_id=row.node_id,
-            state=DeviceState(row.state),
-            node_state=node_states[row.node_id],
-            extent_size_bytes=row.extent_size_bytes,
-            books=books_of(row),
-        )
-        for row in rows
-    }
-
-
-def _insert(tx: Transaction, volume: NewVolume, operation_id: str) -> None:
-    tx.run(
-        _INSERT_VOLUME,
-        {
-            "id": volume.id,
-            "cluster_id": volume.cluster_id,
-            "name": volume.name,
-            "size_bytes": volume.size_bytes,
-            "durability_type": volume.durability.type.value,
-            "replica_count": volume.durability.replica_count,
-            "data_count": volume.durability.data_count,
-            "redundancy_count": volume.durability.redundancy_count,
-            "gid": volume.gid,
-            "options": list(volume.options),
-            "block": volume.block,
-            "snapshot_enabled": volume.snapshot_enabled,
-            "snapshot_factor": volume.snapshot_factor,
-            "state": VolumeState.CREATING.value,
-            "operation_id": operation_id,
-            "create_time_us": tx.now_us,
-        },
-    )
-    tx.run(
-        _INSERT_BRICKS,
-        [
-            {
-                "id": brick.id,
-                "volume_id": volume.id,
-                "device_id": brick.device_id,
-                "node_id": brick.node_id,
-                "path": brick.path,
-                "size_bytes": brick.size_bytes,
-                "thin_pool_size_bytes": brick.thin_pool_size_bytes,
-                "pool_metadata_size_bytes": brick.pool_metadata_size_bytes,
-                "thin_pool_name": brick.thin_pool_name,
-                "lv_name": brick.lv_name,
-                "role": brick.role.value,
-                "set_index": brick.set_index,
-                "position": brick.position,
-                "state": BrickState.CREATING.value,
-                "operation_id": operation_id,
-            }
-            for brick in volume.bricks
-        ],
-    )
-
-
-def _needed_bytes(brick: BrickRow) -> int:
-    return brick.thin_pool_size_bytes + brick.pool_metadata_size_bytes
 
 
 def _commit_create(
@@ -173,48 +88,27 @@ def _commit_create(
     _spec: operation_pb2.OperationSpec,
     _outcome: operation_service_pb2.CommitOperationRequest,
 ) -> None:
-    books = {row.id: books_of(row) for row in devices_of_operation(tx, operation.id)}
-    for brick in bricks_of_operation(tx, operation.id):
-        books[brick.device_id] = books[brick.device_id].settle(_needed_bytes(brick))
-    # What was reserved is used now: for placement nothing has changed.
-    store_books(tx, books, revision=None)
-    tx.run(_LET_GO_OF_BRICKS, {"holder": operation.id})
-    tx.run(_SET_STATE, {"key": operation.target_id, "new_state": VolumeState.ACTIVE.value, "holder": None})
+    settle_bricks(tx, operation.id)
+    set_state(tx, operation.target_id, VolumeState.ACTIVE, holder=None)
 
 
 def _abort_create(tx: Transaction, operation: OperationRow) -> None:
-    books = {row.id: books_of(row) for row in devices_of_operation(tx, operation.id)}
-    for brick in bricks_of_operation(tx, operation.id):
-        books[brick.device_id] = books[brick.device_id].release(_needed_bytes(brick))
-    store_books(tx, books, revision=advance(tx, operation.cluster_id, volumes=-1))
-    tx.run(_DELETE_BRICKS, {"holder": operation.id})
-    tx.run(_DELETE_VOLUME, {"key": operation.target_id})
-
-
-def _volume(tx: Transaction, volume_id: str) -> VolumeRow:
-    row = tx.first(VolumeRow, _VOLUME, {"id": volume_id})
-    if row is None:
-        raise not_found(Reason.VOLUME_NOT_FOUND, "volume", volume_id)
-    return row
+    drop_bricks(tx, operation.id, operation.cluster_id, volumes=-1)
+    delete_volume(tx, operation.target_id)
 
 
 def _locate_delete(tx: Transaction, spec: operation_pb2.OperationSpec) -> Scene:
-    volume_id = spec.delete_volume.volume_id
-    check_id("volume_id", volume_id)
-    cluster_id = _volume(tx, volume_id).cluster_id
-    lock_cluster(tx, cluster_id)
-    # Again: it may have gone while the lock was awaited.
-    return Scene(_volume(tx, volume_id).cluster_id, volume_id)
+    check_id("volume_id", spec.delete_volume.volume_id)
+    row = lock_volume(tx, spec.delete_volume.volume_id)
+    return Scene(row.cluster_id, row.id)
 
 
 def _begin_delete(tx: Transaction, spec: operation_pb2.OperationSpec, operation_id: str) -> operation_pb2.OperationSpec:
-    row = _volume(tx, spec.delete_volume.volume_id)
-    if row.operation_id is not None:
-        raise busy("volume", row.id, row.operation_id)
+    row = free_volume(tx, spec.delete_volume.volume_id)
     recorded = operation_pb2.OperationSpec()
     recorded.CopyFrom(spec)
     recorded.delete_volume.volume.CopyFrom(volumes.message_of(tx, row))
-    tx.run(_SET_STATE, {"key": row.id, "new_state": VolumeState.DELETING.value, "holder": operation_id})
+    set_state(tx, row.id, VolumeState.DELETING, holder=operation_id)
     tx.run(_HOLD_BRICKS, {"key": row.id, "holder": operation_id})
     return recorded
 
@@ -232,21 +126,26 @@ def _commit_delete(
     unknown = reclaimed - {brick.id for brick in bricks}
     if unknown:
         raise invalid("reclaimed_brick_ids", sorted(unknown), "are not bricks of the operation")
-    sizes: dict[str, dict[bool, int]] = defaultdict(lambda: {True: 0, False: 0})
-    for brick in bricks:
-        sizes[brick.device_id][brick.id in reclaimed] += _needed_bytes(brick)
+    in_pools = bricks_in_pools(tx, {pool_of(brick) for brick in bricks})
+    others = [brick for brick in in_pools if brick.operation_id != operation.id]
+    result = removal(bricks, others=others, reclaimed_brick_ids=reclaimed)
+    for pool in result.contradicted:
+        _log.warning("pool.reported_gone", device_id=pool.device_id, pool=pool.name, operation_id=operation.id)
     books = {
-        row.id: books_of(row).remove(reclaimed_bytes=sizes[row.id][True], kept_bytes=sizes[row.id][False])
+        row.id: books_of(row).remove(
+            reclaimed_bytes=result.reclaimed.get(row.id, 0), kept_bytes=result.kept.get(row.id, 0)
+        )
         for row in devices_of_operation(tx, operation.id)
     }
     store_books(tx, books, revision=advance(tx, operation.cluster_id, volumes=-1))
-    tx.run(_DELETE_BRICKS, {"holder": operation.id})
-    tx.run(_DELETE_VOLUME, {"key": operation.target_id})
+    tx.run(_EMPTY_POOL, [{"key": pool.device_id, "name": pool.name} for pool in result.gone])
+    delete_bricks(tx, operation.id)
+    delete_volume(tx, operation.target_id)
 
 
 def _abort_delete(tx: Transaction, operation: OperationRow) -> None:
-    tx.run(_LET_GO_OF_BRICKS, {"holder": operation.id})
-    tx.run(_SET_STATE, {"key": operation.target_id, "new_state": VolumeState.ACTIVE.value, "holder": None})
+    activate_bricks(tx, operation.id)
+    set_state(tx, operation.target_id, VolumeState.ACTIVE, holder=None)
 
 
 CREATE_VOLUME = KindRules(locate=_locate_create, begin=_begin_create, commit=_commit_create, abort=_abort_create)

@@ -55,14 +55,17 @@ def _exchanges(lines: list[str]) -> Iterator[Exchange]:
 
 
 def _exchange(block: list[str]) -> Exchange:
-    request = [line.removeprefix(">").removeprefix(" ") for line in block if line.startswith(">")]
-    answer = [line.removeprefix("<").removeprefix(" ") for line in block if line.startswith("<")]
-    if len(request) + len(answer) != len(block) or not request or not answer:
+    begins = [index for index, line in enumerate(block) if line.startswith("<")]
+    sent, answered = (block[: begins[0]], block[begins[0] :]) if begins else (block, [])
+    if not sent or not answered or not all(line.startswith(">") for line in sent):
         raise ValueError(f"not an exchange: {block}")
+    request = [line.removeprefix(">").removeprefix(" ") for line in sent]
+    # The lines of an indented body after its first one have no mark.
+    answer = [line.removeprefix("<").removeprefix(" ") if line.startswith("<") else line for line in answered]
     method, path = request[0].split(" ")
-    _, sent = _headers_and_body(request[1:])
+    _, sent_body = _headers_and_body(request[1:])
     headers, body = _headers_and_body(answer[1:])
-    return Exchange(method, path, sent, int(answer[0]), headers, body)
+    return Exchange(method, path, sent_body, int(answer[0]), headers, body)
 
 
 def _headers_and_body(lines: list[str]) -> tuple[dict[str, str], str]:

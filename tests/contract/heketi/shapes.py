@@ -72,7 +72,7 @@ def faults(value: Any) -> Iterator[str]:
             yield from faults(item)
         if "path" in value and value["path"] != _BRICK_PATH.format(**value):
             yield f"path of a brick: {value['path']}"
-        if "total" in value and value["total"] != value["free"] + value["used"]:
+        if "free" in value and value["total"] != value["free"] + value["used"]:
             yield f"sizes do not add up: {value}"
 
 

@@ -1,17 +1,28 @@
 """What happens at the same time: the last space, the last slot, names, claims, repeated requests."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+import sqlalchemy as sa
 
-from services.common.errors import AbortedError, AlreadyExistsError, BrickyardError, ResourceExhaustedError
+from brickyard.topology.v1 import operation_pb2
+from services.common.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    BrickyardError,
+    FailedPreconditionError,
+    ResourceExhaustedError,
+)
 from services.common.ids import new_id
+from services.common.reasons import Reason
 from services.common.units import GIB
-from services.topology.store import Store
-from services.topology.usecases import clusters, inventory, leases, operations
+from services.topology.store import Store, Transaction
+from services.topology.tables import OPERATION
+from services.topology.usecases import clusters, inventory, leases, operations, watching
 from tests.unit.topology.builders import (
     EXTENT,
     LEASE_S,
@@ -157,6 +168,39 @@ def test_a_commit_and_a_claim_do_not_both_win(world: World, second: World) -> No
             lambda: leases.claim(second.store, second.feed, owner="other", lease_s=LEASE_S, limit=1),
         )
     assert isinstance(committed, BrickyardError) is bool(claimed)
+    assert world.violations() == []
+
+
+def wait_until_blocked(store: Store) -> None:
+    """Until somebody waits for a lock of PostgreSQL; SQLite does not tell, and holds every writer anyway."""
+    if store.is_sqlite:
+        return
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    deadline = time.monotonic() + 20
+    while not store.read(lambda tx: tx.scalar(waiting)):
+        assert time.monotonic() < deadline, "nobody waits for the lock"
+
+
+@pytest.mark.parametrize("act", ["commit", "abort", "update"])
+def test_an_owner_that_loses_its_operation_while_it_waits_is_refused(world: World, second: World, act: str) -> None:
+    """Another server has taken the operation over, and its transaction ends while the owner's call waits for it."""
+    operation = world.begin(add_node_spec(node_message(world.cluster().id)))
+    calls = {"commit": world.commit, "abort": world.abort, "update": world.update}
+    with closing(second.store), ThreadPoolExecutor(1) as pool:
+
+        def take_over(tx: Transaction) -> Future[object]:
+            tx.run(sa.update(OPERATION).where(OPERATION.c.id == operation.id).values(owner="other"))
+            waiting: Future[object] = pool.submit(calls[act], operation)
+            wait_until_blocked(second.store)
+            return waiting
+
+        late = second.store.write(take_over)
+        with pytest.raises(FailedPreconditionError) as lost:
+            late.result(timeout=30)
+    assert lost.value.reason is Reason.LEASE_LOST
+    assert watching.get(world.store, operation.id).state == operation_pb2.OPERATION_STATE_PENDING
     assert world.violations() == []
 
 

@@ -84,7 +84,11 @@ def test_changes_add_up_to_the_whole(world: World) -> None:
     check(lambda: None, changed=False)
     brick = deleting.spec.delete_volume.volume.bricks[0]
     check(lambda: world.commit(deleting, removed_bricks=removed(reclaimed_brick_ids=[brick.id])), changed=True)
-    check(lambda: world.abort(world.begin(create_spec(volume_message(cluster.id, [device])))), changed=True)
+    undone = world.begin(create_spec(volume_message(cluster.id, [device])))
+    # Looked at in between: the abort has to show by itself.
+    check(lambda: None, changed=True)
+    check(lambda: world.abort(undone), changed=True)
+    assert follower.devices[device.id].free_bytes == 100 * GIB
     check(lambda: nodes.update_tags(world.store, node.id, TagChange.SET, {"x": "y"}), changed=True)
     check(lambda: devices.update_tags(world.store, device.id, TagChange.SET, {"x": "y"}), changed=True)
     check(lambda: world.set_device_state(device.id, OFFLINE), changed=True)

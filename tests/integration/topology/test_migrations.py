@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -13,7 +14,19 @@ from alembic.script import ScriptDirectory
 from services.topology import migrations
 from services.topology.store import Store
 from services.topology.tables import METADATA
-from tests.unit.topology.builders import Clock, World, create_spec, delete_node_spec, volume_message
+from services.topology.usecases import volumes, watching
+from tests.unit.topology.builders import (
+    Clock,
+    World,
+    clone_spec,
+    create_spec,
+    delete_node_spec,
+    expand_spec,
+    facts_message,
+    more_bricks,
+    resync_spec,
+    volume_message,
+)
 
 
 def tables(store: Store) -> set[str]:
@@ -24,7 +37,10 @@ def populate(store: Store) -> World:
     world = World(store, Clock())
     cluster = world.cluster()
     devices = world.devices(cluster.id, 3)
-    world.volume(cluster.id, devices, replica_count=3)
+    volume = world.volume(cluster.id, devices, replica_count=3)
+    world.clone(volumes.get(store, world.clone(volume).id)[0])
+    world.expand(volume.id, devices, first_set=1, set_size=3)
+    world.commit(world.begin(resync_spec(devices[0].id)), device_facts=facts_message())
     world.begin(create_spec(volume_message(cluster.id, devices)))
     world.commit(world.begin(delete_node_spec(world.node(cluster.id).id)))
     return world
@@ -105,3 +121,83 @@ def test_the_newest_revision_is_the_one_that_is_looked_for(tmp_path: Path) -> No
     with closing(Store(f"sqlite:///{tmp_path}/x.db")) as store:
         heads = store.read(lambda tx: ScriptDirectory.from_config(migrations.config(tx.connection)).get_heads())
         assert heads == [migrations.HEAD]
+
+
+def rows(store: Store, query: str) -> list[tuple[object, ...]]:
+    return store.read(lambda tx: [tuple(row) for row in tx.connection.exec_driver_sql(query)])
+
+
+_SPACE = (
+    "SELECT device.id, used_bytes, unattributed_bytes, reserved_bytes,"
+    " (SELECT sum(thin_pool_size_bytes + pool_metadata_size_bytes) FROM brick WHERE device_id = device.id)"
+    " FROM device ORDER BY device.id"
+)
+_EVERYTHING_OLD = (
+    "SELECT id, cluster_id, name, size_bytes, options, state, operation_id FROM volume ORDER BY id",
+    "SELECT id, volume_id, device_id, path, lv_name, state, operation_id FROM brick ORDER BY id",
+    "SELECT id, kind, state, spec FROM operation WHERE kind IN ('create_volume', 'add_node', 'add_device') ORDER BY id",
+    "SELECT * FROM device ORDER BY id",
+    "SELECT * FROM cluster ORDER BY id",
+)
+
+
+def test_shared_pools_survive_the_way_down_and_up_again(store: Store) -> None:
+    world = populate(store)
+    shown = volumes.list_page(store, cluster_id="", after="", count=9, with_bricks=True)
+    kept = [rows(store, query) for query in _EVERYTHING_OLD]
+    assert len([volume for volume in shown if volume.origin_volume_id]) == 2
+
+    store.write(lambda tx: migrations.downgrade(tx.connection, "0001"))
+    assert store.read(lambda tx: migrations.current(tx.connection)) == "0001"
+    assert [rows(store, query) for query in _EVERYTHING_OLD] == kept
+    columns = store.read(lambda tx: {column["name"] for column in sa.inspect(tx.connection).get_columns("volume")})
+    assert "origin_volume_id" not in columns
+    # The first revision adds up the pools of all bricks.
+    for device_id, used, unattributed, reserved, bricks in rows(store, _SPACE):
+        assert used + reserved == unattributed + bricks, device_id  # type: ignore[operator]
+
+    store.write(lambda tx: migrations.upgrade(tx.connection))
+    assert [rows(store, query) for query in _EVERYTHING_OLD] == kept
+    for volume in shown:
+        # Where a copy came from is the one thing that the first revision can not keep.
+        volume.ClearField("origin_volume_id")
+    assert volumes.list_page(store, cluster_id="", after="", count=9, with_bricks=True) == shown
+    assert world.violations() == []
+    for volume in shown:
+        world.delete(volume, reclaimed=volume is shown[-1])
+        assert world.violations() == []
+
+
+def test_a_database_of_the_first_revision_is_taken_over(store: Store) -> None:
+    store.write(lambda tx: migrations.downgrade(tx.connection, "0001"))
+    insert = "INSERT INTO cluster VALUES ('c', TRUE, TRUE, 1, 0, 1, 'r', 'd', 1)"
+    volume = (
+        "INSERT INTO volume VALUES ('v', 'c', 'data', 1073741824, 'none', 0, 0, 0, 7, '[\"a b\"]', FALSE, FALSE, 1.0,"
+        " 'active', NULL, 1)"
+    )
+    store.write(lambda tx: [tx.connection.exec_driver_sql(statement) for statement in (insert, volume)])
+    store.write(lambda tx: migrations.upgrade(tx.connection))
+    shown, _ = volumes.get(store, "v")
+    assert (shown.name, shown.gid, list(shown.options), shown.origin_volume_id) == ("data", 7, ["a b"], "")
+
+
+@pytest.mark.parametrize("kind", ["expand", "clone", "resync"])
+def test_operations_that_the_first_revision_does_not_know_must_end_before(store: Store, kind: str) -> None:
+    world = World(store, Clock())
+    cluster = world.cluster()
+    device = world.devices(cluster.id, 1)[0]
+    volume = world.volume(cluster.id, [device])
+    spec = {
+        "expand": expand_spec(volume.id, more_bricks([device], first_set=1)),
+        "clone": clone_spec(volume),
+        "resync": resync_spec(device.id),
+    }[kind]
+    operation = world.begin(spec)
+    with pytest.raises(RuntimeError, match=r"^1 operations that revision 0001 does not know are not finished"):
+        store.write(lambda tx: migrations.downgrade(tx.connection, "0001"))
+    assert store.read(lambda tx: migrations.current(tx.connection)) == migrations.HEAD
+    assert watching.get(store, operation.id) == operation
+    world.abort(operation)
+    assert world.violations() == []
+    store.write(lambda tx: migrations.downgrade(tx.connection, "0001"))
+    assert rows(store, f"SELECT count(*) FROM operation WHERE id = '{operation.id}'") == [(0,)]

@@ -1,5 +1,7 @@
 """The life of operations: repetition, ownership, leases, limits, lists."""
 
+import queue
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -286,6 +288,35 @@ def test_lists_are_newest_first(world: World) -> None:
         with pytest.raises(InvalidArgumentError) as bad:
             watching.list_page(world.store, page_token=wrong, count=2, unfinished_only=False)
         assert bad.value.reason is Reason.INVALID_PAGE_TOKEN
+
+
+def test_a_watcher_is_told_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without looking by itself: only what this process publishes can wake it."""
+    monkeypatch.setattr(watching, "LOOK_INTERVAL_S", 3600.0)
+    operation = world.begin(add_node_spec(node_message(world.cluster().id)))
+    seen: queue.Queue[operation_pb2.Operation | None] = queue.Queue()
+
+    def follow() -> None:
+        watched = watching.watch(
+            world.store, world.feed, operation.id, on_leave=lambda _wake: True, is_active=lambda: True
+        )
+        for state in watched:
+            seen.put(state)
+        seen.put(None)
+
+    # A daemon: a watcher that is never woken shall fail the test, not hold the run.
+    threading.Thread(target=follow, daemon=True).start()
+    assert seen.get(timeout=10) == operation
+    running = world.update(operation, state=RUNNING)
+    assert seen.get(timeout=10) == running
+    world.clock.forward(LEASE_S + 1)
+    assert claim(world, "gateway-2") == [operation.id]
+    claimed = seen.get(timeout=10)
+    assert claimed is not None
+    assert claimed.owner == "gateway-2"
+    assert seen.empty()
+    assert world.commit(operation, owner="gateway-2") == seen.get(timeout=10)
+    assert seen.get(timeout=10) is None
 
 
 def test_ended_operations_are_kept_for_a_day(world: World) -> None:

@@ -34,7 +34,8 @@ def test_unknown_path_without_token_is_unauthorized_first(client: Client) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/clusters/xyz", "/", "/clusters/12/34", f"/queue/{ABSENT}/x", "/operations", "/metrics", "/clusters/a%0A"]
+    "path",
+    ["/clusters/xyz", "/", "/clusters/12/34", f"/queue/{ABSENT}/x", "/operations/new", "/metrics", "/clusters/a%0A"],
 )
 def test_paths_that_no_route_has(client: Client, path: str) -> None:
     answer = client.send("GET", path, token=make_token("GET", path.replace("%0A", "\n")))

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2, operation_service_pb2, volume_pb2
@@ -45,7 +45,7 @@ def run(scenario: Coroutine[Any, Any, _Result]) -> _Result:
 
 async def until(condition: Callable[[], object]) -> None:
     """Waits for a condition; the limit of `run` ends it."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - conditions of many kinds, which no event covers
         await asyncio.sleep(0.002)
 
 
@@ -245,8 +245,6 @@ class FakeAgents:
             self.waiting.append(method)
             await self.gates[method].wait()
         if hostname in self.down:
-
-
             raise UnavailableError(Reason.AGENT_UNREACHABLE, f"the agent of node {hostname} does not answer")
         for key in ((hostname, method), ("*", method)):
             if self.failures[key]:
@@ -286,7 +284,7 @@ class Scene:
             raise self.list_failures.pop(0)
         return self.nodes
 
-    async def __aenter__(self) -> "Scene":
+    async def __aenter__(self) -> Self:
         quick = {"lease_s": 0.15, "claim_interval_s": 0.02, "progress_interval_s": 0.01, "retry_interval_s": 0.02}
         list_nodes: Callable[[str], Awaitable[Sequence[node_pb2.Node]]] = self.list_nodes
         self.engine = OperationEngine(

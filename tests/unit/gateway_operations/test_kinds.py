@@ -24,9 +24,7 @@ def agents() -> FakeAgents:
     return FakeAgents([])
 
 
-def work_of(
-    kind: str, agents: FakeAgents, *, numbers: Sequence[int] = (1, 2, 3), force_forget: bool = False
-) -> Work:
+def work_of(kind: str, agents: FakeAgents, *, numbers: Sequence[int] = (1, 2, 3), force_forget: bool = False) -> Work:
     async def list_nodes(cluster_id: str) -> list[node_pb2.Node]:
         assert cluster_id == CLUSTER
         return [node(number) for number in numbers]
@@ -102,7 +100,9 @@ def test_the_volume_stays_when_no_node_answers(agents: FakeAgents) -> None:
     assert agents.calls("DeleteBrick") == []
 
 
-@pytest.mark.parametrize("kind", ["delete_volume", "delete_node", "delete_device", "set_node_state", "set_device_state"])
+@pytest.mark.parametrize(
+    "kind", ["delete_volume", "delete_node", "delete_device", "set_node_state", "set_device_state"]
+)
 def test_nothing_is_undone_where_redoing_is_the_rule(agents: FakeAgents, kind: str) -> None:
     work = work_of(kind, agents)
     assert kind_of(work).redo_after_crash
@@ -167,7 +167,8 @@ def test_a_device_of_an_unknown_node(agents: FakeAgents) -> None:
 
 @pytest.mark.parametrize("force_forget", [False, True])
 def test_a_device_on_a_node_that_is_gone_is_forgotten_only_when_asked(
-    agents: FakeAgents, force_forget: bool  # noqa: FBT001 - a parameter
+    agents: FakeAgents,
+    force_forget: bool,
 ) -> None:
     agents.down = {"node1"}
     work = work_of("delete_device", agents, force_forget=force_forget)

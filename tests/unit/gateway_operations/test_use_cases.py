@@ -110,6 +110,10 @@ class Gateway:
         )
 
 
+def made(changes: dict[str, Any]) -> NewVolume:
+    return NewVolume(**{"size_bytes": GIB, **changes})
+
+
 # --- volumes ----------------------------------------------------------------------------------------------------------
 
 
@@ -195,10 +199,16 @@ def test_a_repeated_create_is_answered_without_a_plan() -> None:
 def test_the_fingerprint_tells_requests_apart() -> None:
     def digest(**changes: Any) -> str:
         gateway = Gateway()
-        run(gateway.use_cases.create_volume(NewVolume(**{"size_bytes": GIB, **changes})))
+        run(gateway.use_cases.create_volume(made(changes)))
         return gateway.engine.begun[0][2]
 
-    others = [{"size_bytes": 2 * GIB}, {"name": "n"}, {"durability": REPLICA_3}, {"options": ("a b",)}, {"gid": 1}]
+    others: list[dict[str, Any]] = [
+        {"size_bytes": 2 * GIB},
+        {"name": "n"},
+        {"durability": REPLICA_3},
+        {"options": ("a b",)},
+        {"gid": 1},
+    ]
     digests = [digest(), *(digest(**each) for each in others)]
     assert len(set(digests)) == len(digests)
     assert digest() == digests[0]

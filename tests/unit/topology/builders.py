@@ -14,7 +14,8 @@ from brickyard.topology.v1 import (
 from services.common.ids import new_id
 from services.common.units import GIB, MIB
 from services.topology.store import Store
-from services.topology.usecases import clusters, consistency, operations
+from services.topology.usecases import clusters, consistency, operations, volumes
+from services.topology.usecases import devices as topology_devices
 from services.topology.usecases.feed import ChangeFeed
 
 EXTENT = 4 * MIB
@@ -116,6 +117,53 @@ def delete_spec(volume_id: str) -> operation_pb2.OperationSpec:
     return operation_pb2.OperationSpec(delete_volume=operation_pb2.DeleteVolumeSpec(volume_id=volume_id))
 
 
+def expand_spec(volume_id: str, bricks: Sequence[volume_pb2.Brick], *, added: int = GIB) -> operation_pb2.OperationSpec:
+    spec = operation_pb2.ExpandVolumeSpec(volume_id=volume_id, added_size_bytes=added, bricks=bricks, rebalance=True)
+    return operation_pb2.OperationSpec(expand_volume=spec)
+
+
+def more_bricks(
+    devices: Sequence[device_pb2.Device], *, first_set: int, set_size: int = 1, size_bytes: int = GIB
+) -> list[volume_pb2.Brick]:
+    """A brick for each device, in sets from `first_set` on."""
+    return [
+        brick_message(device, set_index=first_set + index // set_size, position=index % set_size, size_bytes=size_bytes)
+        for index, device in enumerate(devices)
+    ]
+
+
+def clone_spec(source: volume_pb2.Volume, **fields: Any) -> operation_pb2.OperationSpec:
+    contents = {
+        "source_volume_id": source.id,
+        "volume_id": new_id(),
+        "brick_ids": [new_id() for _ in source.bricks],
+    }
+    return operation_pb2.OperationSpec(clone_volume=operation_pb2.CloneVolumeSpec(**{**contents, **fields}))
+
+
+def cloned_bricks(operation: operation_pb2.Operation, **fields: Any) -> operation_service_pb2.ClonedBricks:
+    """What gluster makes of the bricks of a copy; `fields` replace something in each."""
+    spec = operation.spec.clone_volume
+    snapshot = new_id()
+    return operation_service_pb2.ClonedBricks(
+        bricks=[
+            operation_service_pb2.ClonedBrick(
+                **{
+                    "brick_id": brick_id,
+                    "path": f"/run/gluster/snaps/{snapshot}/brick{number + 1}/brick",
+                    "lv_name": f"{snapshot}_{number}",
+                    **fields,
+                }
+            )
+            for number, brick_id in enumerate(spec.brick_ids)
+        ]
+    )
+
+
+def resync_spec(device_id: str) -> operation_pb2.OperationSpec:
+    return operation_pb2.OperationSpec(resync_device=operation_pb2.ResyncDeviceSpec(device_id=device_id))
+
+
 def add_node_spec(node: node_pb2.Node) -> operation_pb2.OperationSpec:
     return operation_pb2.OperationSpec(add_node=operation_pb2.AddNodeSpec(node=node))
 
@@ -214,6 +262,28 @@ class World:
         volume = volume_message(cluster_id, devices, **fields)
         self.commit(self.begin(create_spec(volume)))
         return volume
+
+    def expand(
+        self, volume_id: str, devices: Sequence[device_pb2.Device], *, first_set: int, **fields: Any
+    ) -> list[volume_pb2.Brick]:
+        bricks = more_bricks(devices, first_set=first_set, **fields)
+        self.commit(self.begin(expand_spec(volume_id, bricks)))
+        return bricks
+
+    def clone(self, source: volume_pb2.Volume, **fields: Any) -> volume_pb2.Volume:
+        operation = self.begin(clone_spec(source, **fields))
+        self.commit(operation, cloned_bricks=cloned_bricks(operation))
+        return volumes.get(self.store, operation.target_id)[0]
+
+    def delete(self, volume: volume_pb2.Volume, *, reclaimed: bool) -> None:
+        operation = self.begin(delete_spec(volume.id))
+        bricks = [brick.id for brick in operation.spec.delete_volume.volume.bricks] if reclaimed else []
+        self.commit(operation, removed_bricks=operation_service_pb2.RemovedBricks(reclaimed_brick_ids=bricks))
+
+    def space(self, device_id: str) -> tuple[int, int]:
+        """Used and reserved bytes of a device."""
+        device, _ = topology_devices.get(self.store, device_id)
+        return device.used_bytes, device.reserved_bytes
 
     def set_device_state(self, device_id: str, *states: int) -> None:
         for state in states:

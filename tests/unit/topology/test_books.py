@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.errors import AbortedError, InvalidArgumentError
+from services.common.errors import AbortedError, FailedPreconditionError, InvalidArgumentError
 from services.common.ids import new_id
 from services.common.reasons import Reason
-from services.topology.domain.books import DeviceBooks, PlannedDevice, reserve_bricks
+from services.topology.domain.books import DeviceBooks, Measurement, PlannedDevice, remeasured, reserve_bricks
 from services.topology.domain.model import BrickRole, DeviceState, NewBrick, NodeState
 
 EXTENT = 4
@@ -125,3 +125,85 @@ def test_every_life_of_a_brick_keeps_the_books(lives: list[tuple[int, str]]) -> 
         else:
             kept += size
     assert books == DeviceBooks(total_bytes=1000, used_bytes=7 + kept + leaked, unattributed_bytes=7 + leaked)
+
+
+def measurement(**fields: object) -> Measurement:
+    contents = {"total_bytes": 100, "free_bytes": 100, "leaving_bytes": 0, "still": True}
+    return Measurement(**{**contents, **fields})  # type: ignore[arg-type]
+
+
+BOOKS = DeviceBooks(total_bytes=100, used_bytes=30, unattributed_bytes=5)
+
+
+@pytest.mark.parametrize(
+    ("books", "measured", "total", "unattributed"),
+    [
+        # The disk grew; nothing else changed.
+        (BOOKS, measurement(total_bytes=200, free_bytes=170), 200, 5),
+        # Somebody made LVs, or removed them; LVM put spare metadata there.
+        (BOOKS, measurement(free_bytes=60), 100, 15),
+        (BOOKS, measurement(free_bytes=75), 100, 0),
+        # Less is there than the pools of the books: that is no free space.
+        (BOOKS, measurement(free_bytes=90), 100, 0),
+        # A reserved pool may be there already, or not yet.
+        (replace(BOOKS, reserved_bytes=10), measurement(free_bytes=70), 100, 5),
+        (replace(BOOKS, reserved_bytes=10), measurement(free_bytes=60), 100, 5),
+        (replace(BOOKS, reserved_bytes=10), measurement(free_bytes=50), 100, 15),
+        (replace(BOOKS, reserved_bytes=10), measurement(free_bytes=73), 100, 2),
+        # A pool that is being removed may be gone already.
+        (BOOKS, measurement(free_bytes=80, leaving_bytes=10), 100, 5),
+        (BOOKS, measurement(free_bytes=70, leaving_bytes=10), 100, 5),
+        (BOOKS, measurement(free_bytes=82, leaving_bytes=10), 100, 3),
+        # Operations came and went meanwhile: what is used can not be compared.
+        (BOOKS, measurement(total_bytes=200, free_bytes=10, still=False), 200, 5),
+        # It shrank, and what is beyond the pools with it.
+        (BOOKS, measurement(total_bytes=27, free_bytes=0, still=False), 27, 2),
+        (BOOKS, measurement(total_bytes=25, free_bytes=0), 25, 0),
+    ],
+)
+def test_a_device_is_measured_again(books: DeviceBooks, measured: Measurement, total: int, unattributed: int) -> None:
+    assert remeasured(DEVICE, books, measured) == DeviceBooks(
+        total_bytes=total,
+        used_bytes=25 + unattributed,
+        reserved_bytes=books.reserved_bytes,
+        unattributed_bytes=unattributed,
+    )
+
+
+def test_a_device_can_not_be_smaller_than_what_is_on_it() -> None:
+    with pytest.raises(FailedPreconditionError) as small:
+        remeasured(DEVICE, replace(BOOKS, reserved_bytes=10), measurement(total_bytes=34, free_bytes=0))
+    assert small.value.reason is Reason.NO_SPACE_ON_DEVICE
+    assert small.value.metadata == {
+        "device_id": DEVICE,
+        "total_bytes": "34",
+        "brick_bytes": "25",
+        "reserved_bytes": "10",
+    }
+    assert small.value.message == f"device {DEVICE} has 34 bytes now; its bricks take 25, and 10 are reserved"
+
+
+@given(
+    beyond=st.integers(0, 50),
+    believed=st.integers(0, 50),
+    staying=st.integers(0, 50),
+    leaving=st.tuples(st.integers(0, 50), st.floats(0, 1)),
+    reserved=st.tuples(st.integers(0, 50), st.floats(0, 1)),
+)
+def test_running_operations_do_not_falsify_the_books(
+    beyond: int, believed: int, staying: int, leaving: tuple[int, float], reserved: tuple[int, float]
+) -> None:
+    books = DeviceBooks(
+        total_bytes=400,
+        used_bytes=staying + leaving[0] + believed,
+        reserved_bytes=reserved[0],
+        unattributed_bytes=believed,
+    )
+    there = beyond + staying + int(leaving[0] * leaving[1]) + int(reserved[0] * reserved[1])
+    measured = measurement(total_bytes=400, free_bytes=400 - there, leaving_bytes=leaving[0])
+    found = remeasured(DEVICE, books, measured)
+    assert (found.pool_bytes, found.reserved_bytes) == (books.pool_bytes, books.reserved_bytes)
+    # Never farther from the truth than before, and right when nothing runs.
+    assert min(beyond, believed) <= found.unattributed_bytes <= max(beyond, believed)
+    if not leaving[0] and not reserved[0]:
+        assert found.unattributed_bytes == beyond

@@ -148,7 +148,12 @@ def test_slots(in_flight: int, maximum: int, ok: bool) -> None:
 
 @pytest.mark.parametrize("kind", OperationKind)
 def test_which_kinds_take_a_slot(kind: OperationKind) -> None:
-    always = {OperationKind.CREATE_VOLUME, OperationKind.DELETE_VOLUME}
+    always = {
+        OperationKind.CREATE_VOLUME,
+        OperationKind.DELETE_VOLUME,
+        OperationKind.EXPAND_VOLUME,
+        OperationKind.CLONE_VOLUME,
+    }
     failing = {OperationKind.SET_NODE_STATE, OperationKind.SET_DEVICE_STATE}
     assert lifecycle.counts_in_flight(kind, to_failed=False) is (kind in always)
     assert lifecycle.counts_in_flight(kind, to_failed=True) is (kind in always | failing)

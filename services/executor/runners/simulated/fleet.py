@@ -11,9 +11,10 @@ from services.executor.node import Node
 from services.executor.policy import ANY_DEVICE, NodePolicy
 from services.executor.runners.base import NodeLostError
 from services.executor.runners.simulated.faults import FaultPlan
-from services.executor.runners.simulated.gluster import Glusterd, Network, Volume, hold_bricks
 from services.executor.runners.simulated.machine import PV_OVERHEAD_BYTES, Disk, LogicalVolume, Machine
+from services.executor.runners.simulated.pools import Glusterd, Network, Volume, hold_bricks
 from services.executor.runners.simulated.runner import SimulatedRunner
+from services.executor.runners.simulated.snapshots import mount_pieces
 from services.executor.settings import NodeSettings, Patience
 
 # Heketi's mock says of every device that it has so much.
@@ -87,6 +88,18 @@ class SimulatedNode:
         """Where bricks are mounted."""
         return [entry.mount_point for entry in self.machine.mounts[1:]]
 
+    def put_file(self, path: str, text: str) -> None:
+        """Writes a file through the mounts, as a client of the volume would."""
+        with self.machine.lock:
+            tree, inner = self.machine.place(path)
+            tree.files[inner] = text
+
+    def file(self, path: str) -> str | None:
+        """A file as seen through the mounts; None when it is not there."""
+        with self.machine.lock:
+            tree, inner = self.machine.place(path)
+            return tree.files.get(inner)
+
     def put_signature(self, path: str, kind: str) -> None:
         """Lets a disk hold something, e.g. "ext4"."""
         self.machine.disks[path].signature = kind
@@ -95,6 +108,7 @@ class SimulatedNode:
         """Loses mounts and activations, then starts the agent again; returns what could not be mounted."""
         self.machine.reboot()
         failures = self.node.mount_bricks()
+        mount_pieces(self.daemon)
         for volume in self.volumes().values():
             if volume.status == 1:
                 hold_bricks(self.daemon.pool, volume)

@@ -1,132 +1,38 @@
-"""glusterd and its CLI, simulated: pools of nodes with their volumes. Memory only."""
+"""The gluster program of a simulated node: words in, text or XML out. Memory only."""
 
-import threading
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-from services.executor.runners.simulated.machine import Directory, Machine
+from services.executor.runners.simulated import removals, snapshots
+from services.executor.runners.simulated.machine import Directory
+from services.executor.runners.simulated.pools import (
+    Glusterd,
+    GlusterError,
+    Network,
+    Pool,
+    Volume,
+    find_volume,
+    join,
+    start,
+    stop,
+)
 
 Outcome = tuple[int, str, str]
 _WELCOME = "Welcome to gluster prompt, type 'help' to see the available commands.\n"
 _NO_DAEMON = "Connection failed. Please check if gluster daemon is operational.\n"
 _VERSION = "glusterfs 10.3\nRepository revision: git://git.gluster.org/glusterfs.git\n"
+_VERBS = frozenset(
+    f"volume {verb}" for verb in ("create", "add-brick", "remove-brick", "rebalance", "set", "start", "stop", "delete")
+)
 _PROBE_FAILED = "Probe returned with Transport endpoint is not connected"
 _HOSTS_BRICKS = (
     "Peer {} hosts one or more bricks. If the peer is in not recoverable state then use either replace-brick or "
     "remove-brick command with force to remove all bricks from the peer and attempt the peer detach again."
 )
-_DEFAULT_OPTIONS = {
-    "storage.fips-mode-rchecksum": "on",
-    "transport.address-family": "inet",
-    "nfs.disable": "on",
-}
-# Texts of a failed command; the words of a failed XML answer are the same.
-_GENERAL_ERRNO = 30800
-
-
-@dataclass(slots=True)
-class Volume:
-    """A volume; `heal_entries` counts what each brick has to heal."""
-
-    name: str
-    uuid: str
-    words: tuple[str, ...]
-    bricks: list[str]
-    options: dict[str, str] = field(default_factory=lambda: dict(_DEFAULT_OPTIONS))
-    status: int = 0
-    heal_entries: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class Pool:
-    """A trusted pool: its nodes in the order of joining, and their volumes."""
-
-    members: list["Glusterd"] = field(default_factory=list)
-    volumes: dict[str, Volume] = field(default_factory=dict)
-    # Who holds gluster's lock on a volume, for tests of contention; empty for nobody.
-    locked_by: str = ""
-
-
-class Glusterd:
-    """glusterd of one machine.
-
-    Args:
-        machine: Where it runs.
-        hostnames: Names and addresses of its storage network.
-    """
-
-    def __init__(self, machine: Machine, hostnames: Sequence[str]) -> None:
-        self.machine = machine
-        self.hostnames = list(hostnames)
-        self.uuid = str(uuid.uuid4())
-        self.running = True
-        self.reachable = True
-        self.pool = Pool([self])
-
-    def owns(self, brick: str) -> bool:
-        """Whether a "host:/path" is on this machine."""
-        return brick.partition(":")[0] in self.hostnames
-
-
-class GlusterError(Exception):
-    """What gluster answers instead of success."""
-
-    def __init__(self, text: str, *, result: int = -1, number: int = _GENERAL_ERRNO) -> None:
-        super().__init__(text)
-        self.text = text
-        self.result = result
-        self.number = number
-
-
-class Network:
-    """All glusterds that can reach each other.
-
-    Args:
-        find: The glusterd of a storage host name; None when nobody answers there.
-        adopt: Finds the glusterd of a brick when the host name is unknown; None when it cannot.
-    """
-
-    def __init__(
-        self,
-        find: Callable[[str], Glusterd | None],
-        adopt: Callable[[str, str], Glusterd | None] = lambda _host, _path: None,
-    ) -> None:
-        self.lock = threading.RLock()
-        self._find = find
-        self._adopt = adopt
-
-    def reachable(self, hostname: str) -> Glusterd | None:
-        """The running glusterd of a host name."""
-        found = self._find(hostname)
-        return found if found is not None and found.running and found.reachable else None
-
-    def of_brick(self, pool: Pool, brick: str) -> Glusterd:
-        """The pool's member that holds a brick.
-
-        Raises:
-            GlusterError: The host is no peer.
-        """
-        host, _, path = brick.partition(":")
-        adopted = self._adopt(host, path)
-        if adopted is not None and adopted.pool is not pool:
-            join(pool, adopted)
-        member = next((each for each in pool.members if host in each.hostnames), None)
-        if member is None:
-            raise GlusterError(f"Host {host} is not in 'Peer in Cluster' state")
-        if not (member.running and member.reachable):
-            raise GlusterError(f"Host {host} not connected")
-        return member
-
-
-def join(pool: Pool, newcomer: Glusterd) -> None:
-    """Takes a glusterd and those with it into a pool."""
-    old = newcomer.pool
-    for member in old.members:
-        member.pool = pool
-    pool.members += old.members
-    pool.volumes.update(old.volumes)
+_NOT_COMMITTED = "Commit failed on localhost. Please check the log file for more details."
+# Commands whose failure names the volume.
+_NAMING = frozenset(f"volume {verb}" for verb in ("create", "start", "stop", "delete", "rebalance"))
 
 
 class GlusterCli:
@@ -174,25 +80,40 @@ class GlusterCli:
                 return 0, _xml(f"<opRet>{error.result}</opRet><opErrno>{error.number}</opErrno>", error.text), ""
             if head == "volume info":
                 return 1, "", f"{error.text}\n"
-            name = f" {words[2]}:" if head != "volume set" else ""
+            if head.startswith("snapshot "):
+                return 1, "Snapshot command failed\n", f"{head}: failed: {error.text}\n"
+            if head == "volume remove-brick":
+                head = f"{head} {words[-1]}"
+            name = f" {words[2]}:" if head in _NAMING else ""
             return 1, "", f"{head}:{name} failed: {error.text}\n"
         return 0, _xml("<opRet>0</opRet><opErrno>0</opErrno>", "", body) if xml else text, ""
 
     def _perform(self, head: str, words: list[str]) -> tuple[str, str]:
+        """The XML of a question, or the text of a change."""
         pool = self._daemon.pool
-        if head == "pool list":
-            return self._pool_list(pool), ""
         if head == "peer probe":
             return f"<output>{self._probe(pool, words[2])}</output>", "peer probe: success\n"
         if head == "peer detach":
             self._detach(pool, words[2])
             return "<output>success</output>", "peer detach: success\n"
-        if head == "volume info":
-            found = [_volume(pool, words[2])] if len(words) > 2 else list(pool.volumes.values())
-            return _volume_info(pool, found), ""
-        if head == "volume heal":
-            return _heal_info(_volume(pool, words[2])), ""
-        return "", self._change(pool, head, words)
+        asked = self._ask(pool, head, words)
+        return (asked, "") if asked is not None else ("", self._change(pool, head, words))
+
+    def _ask(self, pool: Pool, head: str, words: list[str]) -> str | None:
+        """The answer to a question; None when it is none."""
+        if head == "volume remove-brick" and words[-1] == "status":
+            head = "volume remove-brick status"
+        questions: dict[str, Callable[[], str]] = {
+            "pool list": lambda: self._pool_list(pool),
+            "volume info": lambda: _volume_info(
+                pool, [find_volume(pool, words[2])] if len(words) > 2 else list(pool.volumes.values())
+            ),
+            "volume heal": lambda: _heal_info(find_volume(pool, words[2])),
+            "volume status": lambda: _tasks(pool, find_volume(pool, words[2])),
+            "volume remove-brick status": lambda: removals.status(pool, find_volume(pool, words[2]), words[3:-1]),
+            "snapshot info": lambda: snapshots.info(pool, *words[2:]),
+        }
+        return questions[head]() if head in questions else None
 
     def _pool_list(self, pool: Pool) -> str:
         rows = []
@@ -233,28 +154,29 @@ class GlusterCli:
         peer.pool = Pool([peer])
 
     def _change(self, pool: Pool, head: str, words: list[str]) -> str:
-        if head not in {f"volume {verb}" for verb in ("create", "add-brick", "set", "start", "stop", "delete")}:
+        if head not in snapshots.VERBS and head not in _VERBS:
             raise GlusterError(f"unrecognized word: {words[1]} (position 1)")
-        name = words[2]
-        if pool.locked_by:
-            raise GlusterError(
-                f"Another transaction is in progress for {name}. Please try again after some time.", number=30802
-            )
+        pool.refuse_if_locked(words[2])
+        if head in snapshots.VERBS:
+            return snapshots.VERBS[head](pool, *words[2:])
         if head == "volume create":
-            return self._create(pool, name, words[3:])
-        volume = _volume(pool, name)
-        if head == "volume add-brick":
-            volume.bricks += self._claim(pool, words[3:])
-        elif head == "volume set":
-            volume.options.update(zip(words[3::2], words[4::2], strict=True))
-            return "volume set: success\n"
-        elif head == "volume start":
-            _start(pool, volume)
-        elif head == "volume stop":
-            _stop(pool, volume)
-        else:
-            self._delete(pool, volume)
-        return f"{head}: {name}: success\n"
+            return self._create(pool, words[2], words[3:])
+        volume = find_volume(pool, words[2])
+        changes: dict[str, Callable[[], str | None]] = {
+            "volume add-brick": lambda: self._add_bricks(pool, volume, words[3:]),
+            "volume remove-brick": lambda: removals.remove(pool, volume, words[3:-1], words[-1]),
+            "volume rebalance": lambda: removals.rebalance(volume, words[3]),
+            "volume set": lambda: _set(volume, words[3:]),
+            "volume start": lambda: start(pool, volume),
+            "volume stop": lambda: stop(pool, volume),
+            "volume delete": lambda: _delete(pool, volume),
+        }
+        return changes[head]() or f"{head}: {volume.name}: success\n"
+
+    def _add_bricks(self, pool: Pool, volume: Volume, bricks: list[str]) -> str:
+        removals.refuse_while_moving(volume)
+        volume.bricks += self._claim(pool, bricks)
+        return "volume add-brick: success\n"
 
     def _create(self, pool: Pool, name: str, words: list[str]) -> str:
         if name in pool.volumes:
@@ -289,50 +211,35 @@ class GlusterCli:
                 tree.directories.setdefault(inner, Directory())
         return bricks
 
-    def _delete(self, pool: Pool, volume: Volume) -> None:
-        if volume.status == 1:
-            raise GlusterError(f"Volume {volume.name} has been started.Volume needs to be stopped before deletion.")
-        down = [member for member in pool.members if not (member.running and member.reachable)]
-        if down:
-            raise GlusterError("Some of the peers are down")
-        del pool.volumes[volume.name]
+
+def _set(volume: Volume, words: list[str]) -> str:
+    if volume.pieces and volume.status == 0 and volume.set_size > 1:
+        # As seen: a replicated copy lacks a file of the self-heal daemon until it is started.
+        raise GlusterError(_NOT_COMMITTED)
+    volume.options.update(zip(words[::2], words[1::2], strict=True))
+    return "volume set: success\n"
 
 
-def _volume(pool: Pool, name: str) -> Volume:
-    volume = pool.volumes.get(name)
-    if volume is None:
-        raise GlusterError(f"Volume {name} does not exist")
-    return volume
-
-
-def _start(pool: Pool, volume: Volume) -> None:
-    if volume.status == 1:
-        raise GlusterError(f"Volume {volume.name} already started")
-    volume.status = 1
-    hold_bricks(pool, volume)
-
-
-def _stop(pool: Pool, volume: Volume) -> None:
+def _tasks(pool: Pool, volume: Volume) -> str:
+    pool.refuse_if_locked(volume.name)
     if volume.status != 1:
-        raise GlusterError(f"Volume {volume.name} is not in the started state")
-    volume.status = 2
-    for member, mount_point in _brick_mounts(pool, volume):
-        member.machine.busy.discard(mount_point)
+        raise GlusterError(f"Volume {volume.name} is not started")
+    return f"<volStatus><volumes><volume><volName>{volume.name}</volName><tasks/></volume></volumes></volStatus>"
 
 
-def hold_bricks(pool: Pool, volume: Volume) -> None:
-    """Lets the brick processes of a volume keep their file systems busy."""
-    for member, mount_point in _brick_mounts(pool, volume):
-        member.machine.busy.add(mount_point)
-
-
-def _brick_mounts(pool: Pool, volume: Volume) -> list[tuple[Glusterd, str]]:
-    return [
-        (member, brick.partition(":")[2].rpartition("/")[0])
-        for brick in volume.bricks
-        for member in pool.members
-        if member.owns(brick)
-    ]
+def _delete(pool: Pool, volume: Volume) -> None:
+    if volume.status == 1:
+        raise GlusterError(f"Volume {volume.name} has been started.Volume needs to be stopped before deletion.")
+    taken = sum(snapshot.source == volume.name for snapshot in pool.snapshots.values())
+    if taken:
+        raise GlusterError(
+            f"Cannot delete Volume {volume.name} ,as it has {taken} snapshots. To delete the volume, first delete "
+            "all the snapshots under it."
+        )
+    down = [member for member in pool.members if not (member.running and member.reachable)]
+    if down:
+        raise GlusterError("Some of the peers are down")
+    del pool.volumes[volume.name]
 
 
 def _xml(head: str, error: str, body: str = "") -> str:

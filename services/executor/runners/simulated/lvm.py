@@ -332,6 +332,8 @@ def _volume_row(group: VolumeGroup, volume: LogicalVolume, thin_count: int) -> d
         "vg_name": group.name,
         "lv_size": str(volume.size_bytes),
         "pool_lv": volume.pool,
+        # LVM knows no origin that is gone.
+        "origin": volume.origin if volume.origin in group.volumes else "",
         "lv_attr": f"{'t' if pool else 'V'}wi-{state}-tz--",
         "data_percent": filled if volume.active else "",
         "metadata_percent": "10.50" if pool and volume.active else "",

@@ -60,13 +60,14 @@ class Disk:
 
 @dataclass(slots=True)
 class LogicalVolume:
-    """A thin pool (`metadata_extents` > 0) or a thin LV (`pool` set)."""
+    """A thin pool (`metadata_extents` > 0) or a thin LV (`pool` set); `origin` is what it is a snapshot of."""
 
     name: str
     size_bytes: int
     pool: str = ""
     metadata_extents: int = 0
     active: bool = True
+    origin: str = ""
     filesystem: FileSystem | None = None
 
     @property

@@ -11,9 +11,10 @@ from services.common.logs import get_logger
 from services.common.reasons import Reason
 from services.executor.runners.base import BlockDevice, CommandFailedError, CommandResult, Mount, NodeLostError
 from services.executor.runners.simulated.faults import FaultPlan
-from services.executor.runners.simulated.gluster import GlusterCli, Glusterd, Network, Outcome
+from services.executor.runners.simulated.gluster import GlusterCli, Outcome
 from services.executor.runners.simulated.lvm import SimulatedLvm
 from services.executor.runners.simulated.machine import Directory, Machine
+from services.executor.runners.simulated.pools import Glusterd, Network
 
 _log = get_logger()
 _SYSTEM_CALL_LIMIT_S = 600.0

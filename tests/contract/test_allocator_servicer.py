@@ -1,0 +1,386 @@
+"""AllocatorService over gRPC, in this process, on a topology in memory."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brickyard.allocator.v1 import allocator_service_pb2 as pb
+from brickyard.allocator.v1.allocator_service_pb2_grpc import (
+    AllocatorServiceStub,
+    add_AllocatorServiceServicer_to_server,
+)
+from brickyard.topology.v1 import device_pb2, inventory_pb2, node_pb2, topology_service_pb2, volume_pb2
+from services.allocator.inventory import InventoryCache
+from services.allocator.servicer import ACCESS, SERVICE, AllocatorServicer
+from services.common.channels import call, open_channel
+from services.common.errors import (
+    BrickyardError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from services.common.reasons import Reason
+from services.common.server import RunningServer, ServedService
+from services.common.settings import ServerSettings
+
+GIB = 1 << 30
+MIB = 1 << 20
+ONE, TWO, THREE = "1" * 32, "2" * 32, "3" * 32
+REPLICA_3 = volume_pb2.Durability(type=volume_pb2.DURABILITY_TYPE_REPLICATE, replica_count=3)
+Request = Callable[..., Any]
+
+
+class FakeTopology:
+    """Clusters with an inventory each, and what their candidacy is refused for."""
+
+    def __init__(self) -> None:
+        self.inventories: dict[str, topology_service_pb2.GetInventoryResponse] = {}
+        self.refusals: dict[str, inventory_pb2.CandidateCluster] = {}
+        self.asked: list[Any] = []
+        self.failure: BrickyardError | None = None
+
+    def add(self, cluster_id: str, *, nodes: int = 3, free_gib: int = 100, revision: int = 1) -> None:
+        answer = topology_service_pb2.GetInventoryResponse(revision=revision, complete=True)
+        for number in range(1, nodes + 1):
+            node_id = f"{cluster_id[0]}{number:031x}"
+            answer.nodes.append(
+                inventory_pb2.InventoryNode(
+                    id=node_id, zone=number, state=node_pb2.NODE_STATE_ONLINE, hostname=f"node{number}"
+                )
+            )
+            answer.devices.append(
+                inventory_pb2.InventoryDevice(
+                    id=f"{cluster_id[0]}d{number:030x}",
+                    node_id=node_id,
+                    state=device_pb2.DEVICE_STATE_ONLINE,
+                    total_bytes=100 * GIB,
+                    free_bytes=free_gib * GIB,
+                    extent_size_bytes=4 * MIB,
+                    tags={"tier": "fast" if number == 1 else "slow"},
+                    path="/dev/sdb",
+                )
+            )
+        self.inventories[cluster_id] = answer
+
+    def refuse(self, cluster_id: str, reason: Reason, *, volume_count: int = 0) -> None:
+        self.refusals[cluster_id] = inventory_pb2.CandidateCluster(
+            cluster_id=cluster_id, refusal_reason=reason.value, volume_count=volume_count
+        )
+
+    def get_inventory(
+        self, request: topology_service_pb2.GetInventoryRequest
+    ) -> topology_service_pb2.GetInventoryResponse:
+        self.asked.append(request)
+        if self.failure:
+            raise self.failure
+        known = self.inventories.get(request.cluster_id)
+        if known is None:
+            raise NotFoundError(Reason.CLUSTER_NOT_FOUND, f"cluster {request.cluster_id!r} not found")
+        if request.since_revision == known.revision:
+            return topology_service_pb2.GetInventoryResponse(revision=known.revision)
+        return known
+
+    def list_candidates(
+        self, request: topology_service_pb2.ListCandidateClustersRequest
+    ) -> topology_service_pb2.ListCandidateClustersResponse:
+        self.asked.append(request)
+        if self.failure:
+            raise self.failure
+        ids = list(request.cluster_ids) or sorted(self.inventories)
+        for cluster_id in ids:
+            if cluster_id not in self.inventories:
+                raise NotFoundError(Reason.CLUSTER_NOT_FOUND, f"cluster {cluster_id!r} not found")
+        return topology_service_pb2.ListCandidateClustersResponse(
+            clusters=[self.refusals.get(each, inventory_pb2.CandidateCluster(cluster_id=each)) for each in ids]
+        )
+
+
+@pytest.fixture
+def topology() -> FakeTopology:
+    return FakeTopology()
+
+
+@pytest.fixture
+def ask(topology: FakeTopology) -> Iterator[Request]:
+    """Calls an RPC by its name; a refusal is raised as the class that the server raised."""
+    servicer = AllocatorServicer(InventoryCache(topology.get_inventory), topology.list_candidates)
+    with tempfile.TemporaryDirectory() as directory:
+        address = f"unix:{Path(directory)}/s"
+        server = RunningServer(
+            [ServedService(SERVICE, lambda server: add_AllocatorServiceServicer_to_server(servicer, server))],
+            ServerSettings(listen=(address,), tls=None, insecure_plaintext=False, grace_s=0.5),
+            ACCESS,
+            workers=4,
+        )
+        channel = open_channel(address, None)
+        stub: Any = AllocatorServiceStub(channel)
+
+        def request(method: str, **fields: Any) -> Any:
+            return call(getattr(stub, method), getattr(pb, f"{method}Request")(**fields), timeout_s=10)
+
+        yield request
+        channel.close()
+        server.stop()
+
+
+def rules(**fields: Any) -> pb.PlacementRules:
+    return pb.PlacementRules(**{"durability": REPLICA_3, "seed": "a seed", **fields})
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_names_every_brick_in_gluster_order(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, revision=7)
+    plan = ask("PlanVolume", size_bytes=10 * GIB, rules=rules(), cluster_ids=[ONE])
+    assert (plan.cluster_id, plan.inventory_revision) == (ONE, 7)
+    assert [(brick.set_index, brick.position) for brick in plan.bricks] == [(0, 0), (0, 1), (0, 2)]
+    assert len({brick.node_id for brick in plan.bricks}) == 3
+    for brick in plan.bricks:
+        assert brick.role == volume_pb2.BRICK_ROLE_DATA
+        assert brick.size_bytes == 10 * GIB
+        assert brick.thin_pool_size_bytes == 10 * GIB
+        assert brick.pool_metadata_size_bytes % (4 * MIB) == 0
+        assert brick.pool_metadata_size_bytes > 0
+
+
+def test_the_same_seed_gives_the_same_plan(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, nodes=12)
+    seeded = [ask("PlanVolume", size_bytes=GIB, rules=rules(), cluster_ids=[ONE]).bricks for _ in range(3)]
+    assert seeded[0] == seeded[1] == seeded[2]
+    unseeded = {
+        ask("PlanVolume", size_bytes=GIB, rules=rules(seed="", strategy="ring")).bricks[0].device_id for _ in range(12)
+    }
+    assert len(unseeded) > 1
+
+
+def test_arbiter_and_snapshots_shape_the_bricks(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE)
+    plan = ask("PlanVolume", size_bytes=10 * GIB, rules=rules(arbiter=True, snapshot_factor=1.5))
+    roles = [brick.role for brick in plan.bricks]
+    assert roles == [volume_pb2.BRICK_ROLE_DATA, volume_pb2.BRICK_ROLE_DATA, volume_pb2.BRICK_ROLE_ARBITER]
+    assert plan.bricks[0].thin_pool_size_bytes == 15 * GIB
+    assert plan.bricks[2].size_bytes < plan.bricks[0].size_bytes
+
+
+@pytest.mark.parametrize("strategy", ["", "ring", "spread"])
+def test_strategies_by_name(topology: FakeTopology, ask: Request, strategy: str) -> None:
+    topology.add(ONE)
+    assert len(ask("PlanVolume", size_bytes=GIB, rules=rules(strategy=strategy)).bricks) == 3
+
+
+def test_the_first_cluster_that_can_take_it_does(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, free_gib=1)
+    topology.add(TWO)
+    topology.add(THREE)
+    assert ask("PlanVolume", size_bytes=20 * GIB, rules=rules(), cluster_ids=[ONE, THREE, TWO]).cluster_id == THREE
+    topology.refuse(THREE, Reason.VOLUME_NAME_IN_USE)
+    assert ask("PlanVolume", size_bytes=20 * GIB, rules=rules(), cluster_ids=[ONE, THREE, TWO]).cluster_id == TWO
+
+
+def test_what_the_request_says_reaches_topology(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE)
+    ask("PlanVolume", size_bytes=GIB, rules=rules(), volume_name="n", block=True, max_volumes_per_cluster=5)
+    candidates, inventory = topology.asked
+    assert (candidates.volume_name, candidates.block, candidates.max_volumes_per_cluster) == ("n", True, 5)
+    assert (inventory.cluster_id, inventory.since_revision) == (ONE, 0)
+
+
+def test_only_changes_are_asked_for_and_every_plan_sees_them(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, revision=4)
+    ask("PlanVolume", size_bytes=GIB, rules=rules())
+    ask("PlanVolume", size_bytes=GIB, rules=rules())
+    assert [each.since_revision for each in topology.asked if hasattr(each, "since_revision")] == [0, 4]
+    topology.add(ONE, free_gib=0, revision=5)
+    with pytest.raises(ResourceExhaustedError):
+        ask("PlanVolume", size_bytes=GIB, rules=rules())
+
+
+def test_plan_for_an_existing_volume(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE)
+    topology.refuse(ONE, Reason.CLUSTER_LACKS_VOLUME_TYPE)
+    plan = ask("PlanVolume", size_bytes=GIB, rules=rules(), cluster_ids=[ONE], existing_brick_count=3)
+    assert len(plan.bricks) == 3
+    with pytest.raises(ResourceExhaustedError) as caught:
+        ask("PlanVolume", size_bytes=GIB, rules=rules(), cluster_ids=[ONE], existing_brick_count=31)
+    assert caught.value.reason is Reason.MAX_BRICKS_REACHED
+    for clusters in ([], [ONE, TWO]):
+        with pytest.raises(InvalidArgumentError) as wrong:
+            ask("PlanVolume", size_bytes=GIB, rules=rules(), cluster_ids=clusters, existing_brick_count=3)
+        assert wrong.value.metadata["field"] == "cluster_ids"
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def refused(ask: Request, kind: type[BrickyardError], reason: Reason, **fields: Any) -> BrickyardError:
+    given = {"size_bytes": 10 * GIB, "rules": rules(), **fields}
+    with pytest.raises(kind) as caught:
+        ask("PlanVolume", **given)
+    assert type(caught.value) is kind
+    assert caught.value.reason is reason
+    return caught.value
+
+
+def test_no_space_names_the_largest_size_and_each_device(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, free_gib=5)
+    error = refused(ask, ResourceExhaustedError, Reason.NO_SPACE)
+    assert error.metadata["cluster_id"] == ONE
+    largest = int(error.metadata["largest_size_bytes"])
+    assert 0 < largest < 5 * GIB
+    assert len(ask("PlanVolume", size_bytes=largest, rules=rules()).bricks) % 3 == 0
+    devices = json.loads(error.metadata["devices"])
+    assert len(devices) == int(error.metadata["device_count"]) == 3
+    assert all(row["missing_bytes"] > 0 and row["node"].startswith("1") for row in devices)
+
+
+def test_an_explanation_of_many_devices_still_fits_a_header(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, nodes=300, free_gib=0)
+    error = refused(ask, ResourceExhaustedError, Reason.NO_SPACE)
+    assert error.metadata["device_count"] == "300"
+    assert 0 < len(json.loads(error.metadata["devices"])) < 300
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "reason"),
+    [
+        ({"rules": rules(tag_rule="tier=fast")}, ResourceExhaustedError, Reason.NO_SPACE),
+        ({"rules": rules(tag_rule="no rule")}, InvalidArgumentError, Reason.INVALID_TAG_RULE),
+        ({"rules": rules(strategy="dice")}, InvalidArgumentError, Reason.INVALID_ARGUMENT),
+        ({"size_bytes": 0}, InvalidArgumentError, Reason.INVALID_ARGUMENT),
+        ({"size_bytes": -GIB}, InvalidArgumentError, Reason.INVALID_ARGUMENT),
+        ({"rules": rules(snapshot_factor=1000)}, InvalidArgumentError, Reason.INVALID_ARGUMENT),
+        ({"rules": rules(durability=volume_pb2.Durability(type=99))}, InvalidArgumentError, Reason.INVALID_ARGUMENT),  # type: ignore[arg-type]
+        (
+            {"rules": rules(brick_limits=pb.BrickLimits(max_bricks_per_volume=2))},
+            ResourceExhaustedError,
+            Reason.MAX_BRICKS_REACHED,
+        ),
+        ({"cluster_ids": [TWO]}, NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    ],
+)
+def test_refusals_of_one_cluster(
+    topology: FakeTopology, ask: Request, changes: dict[str, Any], kind: type[BrickyardError], reason: Reason
+) -> None:
+    topology.add(ONE)
+    refused(ask, kind, reason, **changes)
+
+
+def test_a_cluster_without_nodes_or_without_online_devices(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, nodes=0)
+    refused(ask, FailedPreconditionError, Reason.NO_NODES)
+    topology.add(ONE, revision=2)
+    for device in topology.inventories[ONE].devices:
+        device.state = device_pb2.DEVICE_STATE_OFFLINE
+    refused(ask, FailedPreconditionError, Reason.NO_ONLINE_DEVICES)
+
+
+def test_no_cluster_at_all(ask: Request) -> None:
+    refused(ask, FailedPreconditionError, Reason.NO_CLUSTERS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (Reason.CLUSTER_HAS_NO_VOLUME_TYPE, "neither file nor block"),
+        (Reason.CLUSTER_LACKS_VOLUME_TYPE, "no block volumes"),
+        (Reason.VOLUME_NAME_IN_USE, "'mine'"),
+        (Reason.TOO_MANY_VOLUMES, "9 volumes and the limit is 9"),
+    ],
+)
+def test_a_cluster_that_is_no_candidate_says_why(
+    topology: FakeTopology, ask: Request, reason: Reason, told: str
+) -> None:
+    topology.add(ONE)
+    topology.refuse(ONE, reason, volume_count=9)
+    fields = {"volume_name": "mine", "block": True, "max_volumes_per_cluster": 9}
+    error = refused(ask, FailedPreconditionError, reason, **fields)
+    assert told in error.message
+    assert error.metadata["cluster_id"] == ONE
+
+
+def test_refusals_of_several_clusters_are_one_error_that_tells_each(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, free_gib=2)
+    topology.add(TWO)
+    topology.add(THREE, nodes=2)
+    topology.refuse(TWO, Reason.VOLUME_NAME_IN_USE)
+    error = refused(ask, ResourceExhaustedError, Reason.NO_ELIGIBLE_CLUSTER, volume_name="mine")
+    assert error.metadata["stage"] == "placement"
+    rows = json.loads(error.metadata["clusters"])
+    assert {cluster: row["reason"] for cluster, row in rows.items()} == {
+        ONE: "NO_SPACE",
+        TWO: "VOLUME_NAME_IN_USE",
+        THREE: "NO_SPACE",
+    }
+    assert rows[TWO]["name"] == "mine"
+    assert all(cluster in error.message for cluster in (ONE, TWO, THREE))
+
+
+def test_clusters_that_are_all_no_candidates(topology: FakeTopology, ask: Request) -> None:
+    for cluster, reason in ((ONE, Reason.VOLUME_NAME_IN_USE), (TWO, Reason.TOO_MANY_VOLUMES)):
+        topology.add(cluster)
+        topology.refuse(cluster, reason)
+    error = refused(ask, ResourceExhaustedError, Reason.NO_ELIGIBLE_CLUSTER)
+    assert error.metadata["stage"] == "eligibility"
+    assert [each for each in topology.asked if hasattr(each, "since_revision")] == []
+
+
+def test_a_wrong_tag_rule_ends_the_search_at_once(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE)
+    topology.add(TWO)
+    refused(ask, InvalidArgumentError, Reason.INVALID_TAG_RULE, rules=rules(tag_rule="no rule"))
+
+
+def test_topology_away(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE)
+    topology.failure = UnavailableError(Reason.UNAVAILABLE, "the topology does not answer")
+    refused(ask, UnavailableError, Reason.UNAVAILABLE)
+
+
+def test_a_surprise_is_told_without_its_details(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE)
+    topology.inventories[ONE].nodes[0].state = node_pb2.NODE_STATE_UNSPECIFIED
+    error = refused(ask, InternalError, Reason.INTERNAL)
+    assert "log" in error.message
+
+
+# --- the largest volume -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "durability",
+    [
+        volume_pb2.Durability(type=volume_pb2.DURABILITY_TYPE_NONE),
+        REPLICA_3,
+        volume_pb2.Durability(type=volume_pb2.DURABILITY_TYPE_DISPERSE, data_count=2, redundancy_count=1),
+    ],
+    ids=["none", "replicate", "disperse"],
+)
+def test_the_largest_volume_can_be_planned_and_a_larger_one_not(
+    topology: FakeTopology, ask: Request, durability: volume_pb2.Durability
+) -> None:
+    topology.add(ONE)
+    wanted = rules(durability=durability)
+    largest = ask("GetMaxVolumeSize", cluster_id=ONE, rules=wanted).size_bytes
+    assert largest > 0
+    assert largest % GIB == 0
+    ask("PlanVolume", size_bytes=largest, rules=wanted, cluster_ids=[ONE])
+    refused(ask, ResourceExhaustedError, Reason.NO_SPACE, size_bytes=largest + GIB, rules=wanted)
+
+
+def test_the_largest_volume_of_a_full_cluster_and_of_none(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, free_gib=0)
+    assert ask("GetMaxVolumeSize", cluster_id=ONE, rules=rules()).size_bytes == 0
+    with pytest.raises(NotFoundError) as caught:
+        ask("GetMaxVolumeSize", cluster_id=TWO, rules=rules())
+    assert caught.value.reason is Reason.CLUSTER_NOT_FOUND
+    with pytest.raises(InvalidArgumentError) as wrong:
+        ask("GetMaxVolumeSize", cluster_id=ONE, rules=rules(strategy="dice"))
+    assert wrong.value.metadata["field"] == "strategy"
