@@ -198,6 +198,14 @@ class Stack:
             self.start_service(name, wait=False)
         for name in PORTS:
             self.await_service(name)
+        with self.rest() as client:
+            # The gateway may have looked for the topology before it was there, and looks again only after a pause.
+            wait_until(
+                lambda: client.request("GET", "/clusters").is_success,
+                seconds=_START_WITHIN_S,
+                what="the gateway to find the topology",
+                progress=self.progress,
+            )
 
     def start_service(self, name: str, *, wait: bool = True) -> None:
         """Starts one service; see PORTS for the names."""

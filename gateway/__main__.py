@@ -26,6 +26,7 @@ Example:
 @click.command(
     context_settings={"auto_envvar_prefix": "BRICKYARD_GATEWAY", "help_option_names": ["-h", "--help"]}, epilog=_EPILOG
 )
+@config_option()
 @click.option("--topology", default="127.0.0.1:7401", show_default=True, help="Address of the topology service.")
 @click.option("--allocator", default="127.0.0.1:7402", show_default=True, help="Address of the allocator service.")
 @click.option(
@@ -66,7 +67,6 @@ Example:
 @click.option("--strategy", default="", help="Placement strategy: spread or ring. Default: the allocator's.")
 @server_options("127.0.0.1:7400")
 @log_options("brickyard-gateway")
-@config_option()
 def main(
     *,
     topology: str,

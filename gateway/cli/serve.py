@@ -17,7 +17,8 @@ from pathlib import Path
 from gateway.cli.progress import say
 
 _READY_WITHIN_S = 30.0
-_STOP_WITHIN_S = 15.0
+# The gateway takes up to twice its grace of 10 s: for answers, then for operations.
+_STOP_WITHIN_S = 25.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +191,8 @@ def run_embedded(settings: EmbeddedSettings) -> int:
             for child in _children(settings, state):
                 children.append(child)  # noqa: PERF402 - each must be known before the next starts, to be stopped
             _await_ready(children)
-            url = children[-1].ready_line.split(" ready on ")[1].split()[0]
-            _announce(settings, state, url, time.monotonic() - started)
+            url, operator = children[-1].ready_line.split(" ready on ")[1].split()[:2]
+            _announce(settings, state, url, operator, time.monotonic() - started)
             return _wait_for_end(children)
         except KeyboardInterrupt:
             return 0
@@ -204,17 +205,17 @@ def run_embedded(settings: EmbeddedSettings) -> int:
             _stop(children)
 
 
-def _announce(settings: EmbeddedSettings, state: Path, url: str, seconds: float) -> None:
+def _announce(settings: EmbeddedSettings, state: Path, url: str, operator: str, seconds: float) -> None:
     _write_topology_file(state / "topology.json", settings)
     key = f"--key-file {state}/admin.key"
     if settings.populate:
         _populate(settings, state, url)
-    say(f"brickyard ready on {url} (REST) and {settings.operator} (gRPC) after {seconds:.1f} s")
+    say(f"brickyard ready on {url} (REST) and {operator} (gRPC) after {seconds:.1f} s")
     if settings.auth_enabled:
         say(f'  curl -H "Authorization: bearer $(brickyard token {key} GET /clusters)" {url}/clusters')
     else:
         say(f"  curl {url}/clusters")
-    say(f"  grpcurl -plaintext {settings.operator} brickyard.gateway.v1.OperatorService/ListClusters")
+    say(f"  grpcurl -plaintext {operator} brickyard.gateway.v1.OperatorService/ListClusters")
     if not settings.populate:
         say(f"  brickyard topology load --server {url} {key} {state}/topology.json")
 

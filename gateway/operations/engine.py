@@ -7,9 +7,10 @@ repeatable; so an attempt may stop at any instruction and another one goes on fr
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -290,9 +291,9 @@ class OperationEngine:
 
     async def _undo_until_done(self, operation: operation_pb2.Operation, kind: Kind, wakeup: asyncio.Event) -> None:
         """Undoes; after each failure waits for the retry interval, or for `wakeup`, whichever comes first."""
-        while True:
+        for attempt in itertools.count(1):
             wakeup.clear()
-            work = self._work(operation)
+            work = replace(self._work(operation), undo_attempt=attempt)
             try:
                 async with self._reporting(work, operation_pb2.OPERATION_STATE_UNDOING):
                     await kind.undo(work)

@@ -49,12 +49,22 @@ class Work:
         agents: The way to the nodes.
         list_nodes: Gives the nodes of a cluster.
         progress: How far the attempt is.
+        undo_attempt: Counts the attempts to take it back by this driver, from 1.
     """
 
     operation: Operation
     agents: AgentCaller
     list_nodes: Callable[[str], Awaitable[Sequence[Node]]]
     progress: Progress
+    undo_attempt: int = 1
+
+    @property
+    def undo_key(self) -> str:
+        """Prefix of the keys of this attempt to take it back.
+
+        Each attempt does all of it again: a step that was late may have made anew what an earlier attempt removed.
+        """
+        return f"undo/{self.operation.attempt_count}.{self.undo_attempt}"
 
     async def change(self, node: Node, method: str, request: Any, *, step: str, key: str) -> Any:
         """Runs one change on a node, as a counted step.

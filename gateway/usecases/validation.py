@@ -116,6 +116,8 @@ def check_new_volume(volume: NewVolume) -> None:
 
 
 def _check_durability(durability: volume_pb2.Durability) -> None:
+    if durability.type not in volume_pb2.DurabilityType.values():
+        raise _refuse("durability.type", durability.type, "is no type of durability")
     if durability.type == volume_pb2.DURABILITY_TYPE_REPLICATE and not 0 <= durability.replica_count <= 3:
         raise _refuse(
             "durability.replica_count", durability.replica_count, "must be from 1 to 3, or 0 for the default 2"

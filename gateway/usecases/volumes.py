@@ -1,6 +1,6 @@
 """The use cases over volumes and operations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from brickyard.allocator.v1.allocator_service_pb2 import PlanVolumeRequest, PlanVolumeResponse
@@ -21,6 +21,10 @@ from services.common.reasons import Reason
 _log = get_logger()
 # A plan is outdated when somebody else took the space in between; after so many times the cluster is too contended.
 _MAX_PLANS = 8
+
+
+# What to plan, and what to record of the plan.
+_Preparation = tuple[PlanVolumeRequest, Callable[[PlanVolumeResponse], operation_pb2.OperationSpec]]
 
 
 class GatewayUseCases(TopologyUseCases):
@@ -69,17 +73,20 @@ class GatewayUseCases(TopologyUseCases):
                 )
             )
 
-        return await self._begin_planned(plan_request, spec_of, request_id, volume)
+        async def prepare() -> _Preparation:
+            return plan_request, spec_of
+
+        return await self._begin_planned(prepare, request_id, volume)
 
     async def _begin_planned(
         self,
-        plan_request: PlanVolumeRequest,
-        spec_of: Callable[[PlanVolumeResponse], operation_pb2.OperationSpec],
+        prepare: Callable[[], Awaitable[_Preparation]],
         request_id: str | None,
         asked: object,
     ) -> operation_pb2.Operation:
-        """Plans and begins; plans again while others take the planned space in between."""
+        """Plans and begins; prepares and plans again while others change what the plan stands on."""
         for attempt in range(1, _MAX_PLANS + 1):
+            plan_request, spec_of = await prepare()
             plan = await call_aio(self._allocator.PlanVolume, plan_request)
             try:
                 return await self._begin(spec_of(plan), request_id, asked)
@@ -101,7 +108,15 @@ class GatewayUseCases(TopologyUseCases):
         )
         if first is not None:
             return first
-        volume, _ = await self.get_volume(volume_id)
+
+        async def prepare() -> _Preparation:
+            volume, _ = await self.get_volume(volume_id)
+            return self._expansion(volume, added_size_bytes)
+
+        return await self._begin_planned(prepare, request_id, asked)
+
+    def _expansion(self, volume: volume_pb2.Volume, added_size_bytes: int) -> _Preparation:
+        """What to plan for a volume as it is now, and what to record of the plan."""
         factor = volume.snapshot_factor if volume.snapshot_enabled else 1.0
         plan_request = PlanVolumeRequest(
             size_bytes=added_size_bytes,
@@ -112,17 +127,17 @@ class GatewayUseCases(TopologyUseCases):
         sets = 1 + max((brick.set_index for brick in volume.bricks), default=-1)
 
         def spec_of(plan: PlanVolumeResponse) -> operation_pb2.OperationSpec:
-            bricks = named_bricks(volume_id, plan, [new_id() for _ in plan.bricks], first_set=sets)
+            bricks = named_bricks(volume.id, plan, [new_id() for _ in plan.bricks], first_set=sets)
             return operation_pb2.OperationSpec(
                 expand_volume=operation_pb2.ExpandVolumeSpec(
-                    volume_id=volume_id,
+                    volume_id=volume.id,
                     added_size_bytes=added_size_bytes,
                     bricks=bricks,
                     rebalance=self._settings.rebalance_on_expansion,
                 )
             )
 
-        return await self._begin_planned(plan_request, spec_of, request_id, asked)
+        return plan_request, spec_of
 
     async def clone_volume(
         self, volume_id: str, *, name: str = "", request_id: str | None = None

@@ -16,10 +16,10 @@ Example:
     context_settings={"auto_envvar_prefix": "BRICKYARD_ALLOCATOR", "help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )
+@config_option()
 @click.option("--topology", default="127.0.0.1:7401", show_default=True, help="Address of the topology service.")
 @server_options("127.0.0.1:7402")
 @log_options("brickyard-allocator")
-@config_option()
 def main(
     *,
     topology: str,

@@ -7,6 +7,7 @@ from brickyard.topology.v1.topology_service_pb2 import GetInventoryRequest, GetI
 from services.allocator import convert
 from services.allocator.domain.index import PlacementIndex
 from services.allocator.domain.model import Inventory
+from services.common.errors import NotFoundError
 
 FetchInventory = Callable[[GetInventoryRequest], GetInventoryResponse]
 
@@ -28,7 +29,11 @@ class InventoryCache:
         """
         known = self._indexes.get(cluster_id)
         since = known.revision if known is not None else 0
-        answer = self._fetch(GetInventoryRequest(cluster_id=cluster_id, since_revision=since))
+        try:
+            answer = self._fetch(GetInventoryRequest(cluster_id=cluster_id, since_revision=since))
+        except NotFoundError:
+            self._indexes.pop(cluster_id, None)
+            raise
         if known is not None and not answer.complete and answer.revision == known.revision:
             return known
         fresh = self._updated(cluster_id, known, answer)

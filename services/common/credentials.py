@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -51,7 +52,25 @@ class TlsFiles:
                     f"cannot read TLS file {path}: {error.strerror}; make it with: brickyard ca issue",
                     path=path,
                 ) from error
+        self._check_forms(contents)
         return contents[0], contents[1], contents[2]
+
+    def _check_forms(self, contents: list[bytes]) -> None:
+        """GRPC's own complaint names neither the file nor what is wrong with it."""
+        loaders = (x509.load_pem_x509_certificates, x509.load_pem_x509_certificates, _load_key)
+        for path, content, load in zip((self.ca, self.certificate, self.key), contents, loaders, strict=True):
+            try:
+                load(content)
+            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+                raise FailedPreconditionError(
+                    Reason.UNAUTHENTICATED,
+                    f"TLS file {path} is no usable PEM file: {error}; make it anew with: brickyard ca issue",
+                    path=path,
+                ) from error
+
+
+def _load_key(content: bytes) -> object:
+    return serialization.load_pem_private_key(content, password=None)
 
 
 def create_authority(directory: Path) -> Path:

@@ -31,6 +31,17 @@ def create_brick(tools: Tools, spec: BrickSpec) -> None:
         InternalError: LVM_FAILED or FILESYSTEM_FAILED.
     """
     check_new_brick(spec)
+    with tools.locks.brick(spec.device):
+        if tools.locks.is_gone(spec.device):
+            raise FailedPreconditionError(
+                Reason.OPERATION_ENDED,
+                f"brick {spec.lv} was removed; a request to make it comes too late",
+                lv_name=spec.lv,
+            )
+        _create_or_undo(tools, spec)
+
+
+def _create_or_undo(tools: Tools, spec: BrickSpec) -> None:
     made: list[Step] = []
     try:
         _create(tools, spec, made)
@@ -231,12 +242,19 @@ def delete_brick(tools: Tools, spec: BrickSpec) -> bool:
         FailedPreconditionError: BRICK_BUSY, the file system or the LV is in use.
         InternalError: LVM_FAILED or FILESYSTEM_FAILED.
     """
+    with tools.locks.brick(spec.device):
+        # A request to make it may still wait for its turn.
+        tools.locks.mark_gone(spec.device)
+        return _delete(tools, spec)
+
+
+def _delete(tools: Tools, spec: BrickSpec) -> bool:
     copied = is_snapshot_mount(spec.mount_point)
     if copied:
         # gluster may say /var/run, which is a link; the mount table says /run.
         spec = replace(spec, mount_point=tools.runner.resolve(spec.mount_point))
     seen = _glance(tools, spec)
-    # Outside of the lock: a brick process may hold the file system for seconds, and other bricks need the group.
+    # Outside of the group's lock: a brick process may hold its files for seconds, and other bricks need the group.
     for step in plan_release(seen):
         _remove_step(tools, spec, step)
     with tools.locks.group(spec.vg):

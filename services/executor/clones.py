@@ -70,8 +70,8 @@ def clone_volume(tools: Tools, spec: CloneSpec) -> Copy:
         refuse_foreign(source, spec.source_id)
         if copy is None:
             _make(tools, spec, source, leftover=snapshot is not None)
-        else:
-            _finish(tools, spec, copy, snapshot)
+        elif not _finish(tools, spec, copy, snapshot):
+            return _result(tools, copy, source)
         try:
             return _result(tools, get_volume(tools, spec.name), source)
         except BrickyardError:
@@ -100,8 +100,12 @@ def _make(tools: Tools, spec: CloneSpec, source: reports.GlusterVolume, *, lefto
         raise gluster_error(complaint, volume=spec.name, source=spec.source_name)
 
 
-def _finish(tools: Tools, spec: CloneSpec, copy: reports.GlusterVolume, snapshot: snapshots.Snapshot | None) -> None:
-    """Brings a copy to its end that an interrupted call has begun; refuses a volume of somebody else."""
+def _finish(tools: Tools, spec: CloneSpec, copy: reports.GlusterVolume, snapshot: snapshots.Snapshot | None) -> bool:
+    """Brings a copy to its end that an interrupted call has begun; refuses a volume of somebody else.
+
+    Returns:
+        Whether there was anything to do.
+    """
     mine = owner_of(copy) == spec.volume_id
     if not mine and not (snapshot is not None and copies.is_made_of(tools, copy, snapshot)):
         raise gluster_error(f"Volume {spec.name} already exists", volume=spec.name)
@@ -113,6 +117,7 @@ def _finish(tools: Tools, spec: CloneSpec, copy: reports.GlusterVolume, snapshot
     if complaint:
         # Left as it was found: the next call, or the removal of the copy, comes back to it.
         raise gluster_error(complaint, volume=spec.name, source=spec.source_name)
+    return bool(commands) or snapshot is not None
 
 
 def _delete_snapshot(tools: Tools, name: str) -> str:

@@ -16,15 +16,40 @@ from services.executor.policy import NodePolicy
 from services.executor.runners.base import CommandFailedError, CommandResult, Runner
 from services.executor.settings import Patience
 
+_BRICK_LOCKS = 64
+# A request that comes late comes within minutes.
+_MOST_GONE = 100_000
+
 
 @dataclass(slots=True)
 class Locks:
-    """One lock per volume group, one for gluster, one for the mount table file."""
+    """One lock per volume group, one for gluster, one for the mount table file, and some for bricks."""
 
     gluster: threading.Lock = field(default_factory=threading.Lock)
     fstab: threading.Lock = field(default_factory=threading.Lock)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _groups: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+
+    _bricks: tuple[threading.Lock, ...] = field(
+        default_factory=lambda: tuple(threading.Lock() for _ in range(_BRICK_LOCKS))
+    )
+    _gone: dict[str, None] = field(default_factory=dict)
+
+    def brick(self, device: str) -> threading.Lock:
+        """The lock of a brick, which a few others share; to be taken before that of its group."""
+        return self._bricks[hash(device) % _BRICK_LOCKS]
+
+    def mark_gone(self, device: str) -> None:
+        """Remembers that a brick was removed. Ids are never used again, so it must not be made any more."""
+        with self._guard:
+            self._gone[device] = None
+            if len(self._gone) > _MOST_GONE:
+                del self._gone[next(iter(self._gone))]
+
+    def is_gone(self, device: str) -> bool:
+        """Whether a brick was removed since this process started."""
+        with self._guard:
+            return device in self._gone
 
     def group(self, vg: str) -> threading.Lock:
         """The lock of a volume group."""

@@ -40,6 +40,7 @@ def _default_database(state_dir: Path) -> str:
 
 
 @click.command(epilog=_EPILOG, context_settings={"auto_envvar_prefix": "BRICKYARD_TOPOLOGY"})
+@config_option()
 @click.option(
     "--database",
     default="",
@@ -55,7 +56,6 @@ def _default_database(state_dir: Path) -> str:
 )
 @server_options(default_listen="127.0.0.1:7401")
 @log_options(process="topology")
-@config_option()
 def main(
     *,
     database: str,

@@ -179,7 +179,10 @@ class Store:
             if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _REPEATABLE:
                 raise _RepeatError(error.statement, error.params, cast("BaseException", error.orig)) from error
             cause = getattr(error, "orig", None) or error
-            raise UnavailableError(Reason.UNAVAILABLE, f"the database does not answer: {cause}") from error
+            raise UnavailableError(
+                Reason.UNAVAILABLE,
+                f"the database {engine.url.render_as_string(hide_password=True)} does not answer: {cause}",
+            ) from error
 
     def check_ready(self) -> None:
         """Raises UnavailableError unless the database answers."""

@@ -1,6 +1,8 @@
 """Power cuts and killed processes in the middle of changes."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -71,10 +73,26 @@ def test_agent_killed_in_the_middle_of_a_delete(system: System) -> None:
     assert answer.status_code == 204, answer.text
 
 
+@contextmanager
+def making_of_file_systems_hangs(system: System, address: str, *, made: bool) -> Iterator[None]:
+    """On one node mkfs makes the file system, or does not, and then never ends; a reboot of the node mends it."""
+    make = '/run/mkfs "$@" && sync && ' if made else ""
+    script = f"#!/bin/sh\n{make}echo reached >/run/mkfs-reached\nexec sleep 1000\n"
+    system.shell(address, "cp /usr/sbin/mkfs.xfs /run/mkfs")
+    system.node(address).run(["tee", "/run/slow-mkfs"], stdin=script, check=True)
+    system.shell(address, "chmod 755 /run/slow-mkfs && mount --bind /run/slow-mkfs /usr/sbin/mkfs.xfs && sync")
+    yield
+    wait_until(
+        lambda: system.node(address).run(["test", "-e", "/run/mkfs-reached"]).returncode == 0,
+        seconds=30,
+        what="mkfs to be reached",
+    )
+
+
 def test_power_cut_in_the_middle_of_a_create(system: System) -> None:
-    logs = system.agent_logs()
-    queue = system.begin("POST", "/volumes", REPLICATED)
-    address = logs.await_command("lvcreate")
+    address = system.member_addresses[2]
+    with making_of_file_systems_hangs(system, address, made=False):
+        queue = system.begin("POST", "/volumes", REPLICATED)
     lab = system.stack.running_lab()
     lab.kill(system.node_name(address))
     try:
@@ -86,6 +104,20 @@ def test_power_cut_in_the_middle_of_a_create(system: System) -> None:
     assert address in answer.text
     system.await_nothing_left(seconds=60)
     system.await_peers()
+
+
+def test_short_power_cut_after_the_file_system_was_made(system: System) -> None:
+    address = system.member_addresses[0]
+    with making_of_file_systems_hangs(system, address, made=True):
+        queue = system.begin("POST", "/volumes", REPLICATED)
+    lab = system.stack.running_lab()
+    lab.kill(system.node_name(address))
+    lab.boot(system.node_name(address))
+    system.await_peers()
+    # The gateway notices within half a minute that its call got lost, and the agent goes on from what it finds.
+    answer = system.outcome(queue, seconds=60)
+    assert answer.status_code == 303, answer.text
+    system.delete_volume(system.ask("GET", answer.headers["Location"]).json())
 
 
 def test_power_cut_of_a_node_with_bricks(system: System) -> None:

@@ -19,6 +19,7 @@ _NOT_RUN = pytest.StashKey[str]()
 _ASKED = pytest.StashKey[bool]()
 
 
+@pytest.hookimpl(trylast=True)  # after -k has had its say
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     config.stash[_ASKED] = any("postgresql" in item.nodeid for item in items)
 

@@ -37,11 +37,6 @@ ON_SQLITE = pytest.mark.parametrize("stack", ["sqlite"], indirect=True)
 _Found = TypeVar("_Found")
 
 
-def known_defect(reason: str) -> pytest.MarkDecorator:
-    """Fails for a reason that is known, and has to be taken off when that is mended."""
-    return pytest.mark.xfail(reason=reason, strict=True)
-
-
 class StackError(Exception):
     """A process did not do what a test stands on; its log is in the text."""
 

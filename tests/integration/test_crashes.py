@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from brickyard.topology.v1 import operation_pb2
-from tests.integration.stack import ON_SQLITE, Stack, known_defect, wait_until
+from tests.integration.stack import ON_SQLITE, Stack, wait_until
 from tests.integration.world import World, operation_id
 
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
@@ -60,11 +60,7 @@ def test_gateway_killed_while_a_brick_is_made(world: World) -> None:
 @pytest.mark.parametrize(
     ("verb", "step"),
     [
-        pytest.param(
-            *("CreateBrick", "create brick"),
-            marks=known_defect("an agent makes a brick whose operation has been taken back"),
-            id="brick",
-        ),
+        pytest.param("CreateBrick", "create brick", id="brick"),
         pytest.param("CreateVolume", "create volume", id="volume"),
     ],
 )

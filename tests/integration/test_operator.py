@@ -15,7 +15,7 @@ from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2, topology_
 from services.common.identity import Role
 from services.common.reasons import Reason
 from tests.integration.clients import refusal
-from tests.integration.stack import ON_SQLITE, ROOT, Stack, known_defect, servers_of
+from tests.integration.stack import ON_SQLITE, ROOT, Stack, servers_of
 from tests.integration.world import Cluster, World
 
 pytestmark = ON_SQLITE
@@ -206,10 +206,7 @@ def home(stack: Stack) -> Cluster:
 
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, marks=known_defect("the allocator refuses it, as field rules") if case[3] == "99" else ())
-        for case in BAD_INPUT
-    ],
+    BAD_INPUT,
     ids=[f"{method}-{field}-{value[:12]}" for method, _, field, value in BAD_INPUT],
 )
 def test_bad_input_names_field_and_value_and_changes_nothing(

@@ -15,7 +15,7 @@ import pytest
 from services.common.identity import Role
 from services.common.ids import new_id
 from tests.integration.clients import HOST, KEYS
-from tests.integration.stack import ON_SQLITE, Credentials, Server, Stack, environment, known_defect, wait_until
+from tests.integration.stack import ON_SQLITE, Credentials, Server, Stack, environment, wait_until
 from tests.integration.world import World, operation_id
 
 MODULES = {
@@ -104,10 +104,7 @@ def test_log_level_counts_in_any_order(name: str, tmp_path: Path) -> None:
     [
         ("topology", "flag"),
         ("agent", "environment"),
-        *(
-            pytest.param(name, "environment", marks=known_defect("--log-level is read before BRICKYARD_X_CONFIG"))
-            for name in ("topology", "allocator", "gateway")
-        ),
+        *((name, "environment") for name in ("topology", "allocator", "gateway")),
     ],
 )
 def test_log_level_in_the_file_counts(name: str, through: str, tmp_path: Path) -> None:
@@ -141,7 +138,6 @@ def test_missing_certificates(name: str, tmp_path: Path) -> None:
 
 
 @EVERY
-@known_defect("gRPC's own words do not name the file")
 def test_broken_certificates(name: str, tmp_path: Path) -> None:
     for file in ("ca.pem", "cert.pem", "key.pem"):
         (tmp_path / file).write_text("not a certificate\n")
@@ -175,10 +171,7 @@ def test_unknown_settings_are_named(name: str, tmp_path: Path) -> None:
     ("name", "flags", "told"),
     [
         ("topology", ["--database", "mysql://x/y"], "mysql"),
-        pytest.param(
-            *("topology", ["--database", "sqlite:////nowhere/at/all.db"], "/nowhere/at/all.db"),
-            marks=known_defect("the error does not name the database"),
-        ),
+        ("topology", ["--database", "sqlite:////nowhere/at/all.db"], "/nowhere/at/all.db"),
         ("topology", ["--database", "postgresql://nobody@127.0.0.1:1/none"], "127.0.0.1"),
         ("agent", ["--simulate-disk-size", "large"], "large"),
         ("agent", ["--faults", "broken.json"], "broken.json"),
@@ -232,7 +225,6 @@ def test_rest_with_certificate(tmp_path: Path, credentials: Credentials) -> None
 
 
 @ON_SQLITE
-@known_defect("the engine works under the operation's idempotency id instead of the request's id")
 def test_request_id_goes_all_the_way(world: World, stack: Stack) -> None:
     cluster = world.cluster(3)
     given = new_id()

@@ -4,12 +4,11 @@ import pytest
 
 from brickyard.allocator.v1.allocator_service_pb2 import GetMaxVolumeSizeRequest, PlacementRules
 from brickyard.topology.v1 import volume_pb2
-from tests.integration.stack import DISK_GIB, ON_SQLITE, Stack, known_defect
+from tests.integration.stack import DISK_GIB, ON_SQLITE, Stack
 from tests.integration.world import World, node_body
 
 GIB = 1 << 30
 GIB_KIB = 1 << 20
-SPARE_IS_NOT_COUNTED = known_defect("neither topology nor allocator counts the volume group's spare metadata LV")
 DURABILITIES = {
     "none": volume_pb2.Durability(type=volume_pb2.DURABILITY_TYPE_NONE),
     "replicate": volume_pb2.Durability(type=volume_pb2.DURABILITY_TYPE_REPLICATE, replica_count=3),
@@ -76,7 +75,6 @@ def test_volume_comes_and_goes(world: World, kind: str, nodes: int, bricks: int)
 
 
 @ON_SQLITE
-@SPARE_IS_NOT_COUNTED
 def test_the_books_promise_no_more_than_the_nodes_have(world: World) -> None:
     cluster = world.cluster(3)
     volume = world.rest.made("/volumes", cluster.volume_body(10))
@@ -92,9 +90,9 @@ def test_the_books_promise_no_more_than_the_nodes_have(world: World) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param("none", marks=SPARE_IS_NOT_COUNTED),
+        "none",
         "replicate",
-        pytest.param("disperse", marks=SPARE_IS_NOT_COUNTED),
+        "disperse",
     ],
 )
 def test_the_largest_volume_that_is_promised_can_be_made(world: World, kind: str) -> None:

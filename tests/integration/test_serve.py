@@ -23,7 +23,7 @@ from brickyard.topology.v1.topology_service_pb2_grpc import TopologyServiceStub
 from services.common.credentials import TlsFiles
 from services.common.identity import Role
 from tests.integration.clients import HOST, KEYS, Rest
-from tests.integration.stack import ON_SQLITE, Server, Stack, environment, known_defect, secure_channel
+from tests.integration.stack import ON_SQLITE, Server, Stack, environment, secure_channel
 from tests.integration.world import World
 
 STOP_WITHIN_S = 20
@@ -103,7 +103,6 @@ def test_populated_and_ended_without_a_trace(tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@known_defect("the printed operator address is the requested one, with port 0")
 def test_what_it_prints_works(tmp_path: Path) -> None:
     with embedded(tmp_path, "--nodes", "3") as server:
         # What follows the ready line is written at once with it.

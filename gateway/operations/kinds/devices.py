@@ -37,7 +37,7 @@ class AddDevice:
             "DeleteDevice",
             executor_pb2.DeleteDeviceRequest(device_id=device.id),
             step="remove volume group",
-            key="undo/delete-device",
+            key=f"{work.undo_key}/delete-device",
         )
 
 

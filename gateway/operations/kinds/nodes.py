@@ -33,7 +33,7 @@ class AddNode:
         if spec.probing_node_id:
             work.progress.total_steps = 1
             nodes = await work.nodes_by_id(spec.node.cluster_id)
-            await _detach(work, nodes, spec.node, key="undo/detach-peer")
+            await _detach(work, nodes, spec.node, key=f"{work.undo_key}/detach-peer")
 
 
 class DeleteNode:

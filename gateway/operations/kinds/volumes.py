@@ -40,8 +40,8 @@ class CreateVolume:
         volume = work.operation.spec.create_volume.volume
         nodes = await work.nodes_by_id(volume.cluster_id)
         work.progress.total_steps = len(volume.bricks) + 1
-        await _delete_gluster_volume(work, volume, nodes, key="undo/delete-volume")
-        await all_or_first_error([_delete_brick(work, nodes, brick, key="undo") for brick in volume.bricks])
+        await _delete_gluster_volume(work, volume, nodes, key=f"{work.undo_key}/delete-volume")
+        await all_or_first_error([_delete_brick(work, nodes, brick, key=work.undo_key) for brick in volume.bricks])
 
 
 class DeleteVolume:
@@ -109,12 +109,12 @@ class ExpandVolume:
                 bricks=_gluster_bricks(spec.bricks, nodes),
             )
             answer: executor_pb2.RemoveBricksResponse = await work.change(
-                node, "RemoveBricks", request, step="remove bricks", key="undo/remove-bricks"
+                node, "RemoveBricks", request, step="remove bricks", key=f"{work.undo_key}/remove-bricks"
             )
             return answer
 
         await on_first_answering(work, _brick_nodes_first(spec.volume, nodes), remove)
-        await all_or_first_error([_delete_brick(work, nodes, brick, key="undo") for brick in spec.bricks])
+        await all_or_first_error([_delete_brick(work, nodes, brick, key=work.undo_key) for brick in spec.bricks])
 
 
 class CloneVolume:
@@ -154,7 +154,7 @@ class CloneVolume:
         pools = {(brick.node_id, brick.device_id, brick.thin_pool_name) for brick in spec.source.bricks}
         work.progress.total_steps = len(pools) + 1
         copy = Volume(id=spec.volume_id, name=_clone_name(work), bricks=spec.source.bricks)
-        await _delete_gluster_volume(work, copy, nodes, key="undo/delete-volume")
+        await _delete_gluster_volume(work, copy, nodes, key=f"{work.undo_key}/delete-volume")
         await all_or_first_error(
             [
                 work.change(
@@ -162,7 +162,7 @@ class CloneVolume:
                     "RemoveOrphanCopies",
                     executor_pb2.RemoveOrphanCopiesRequest(device_id=device_id, thin_pool_name=pool),
                     step="remove copies",
-                    key=f"undo/{pool}",
+                    key=f"{work.undo_key}/{pool}",
                 )
                 for node_id, device_id, pool in sorted(pools)
             ]

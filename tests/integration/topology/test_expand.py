@@ -14,7 +14,7 @@ from services.common.errors import (
 from services.common.ids import new_id
 from services.common.reasons import Reason
 from services.common.units import GIB
-from services.topology.usecases import devices, volumes
+from services.topology.usecases import devices, inventory, volumes
 from tests.unit.topology.builders import (
     METADATA_BYTES,
     OFFLINE,
@@ -203,6 +203,27 @@ def test_ids_and_pools_of_other_bricks_are_not_used_again(world: World) -> None:
     elsewhere[0].thin_pool_name = volume.bricks[0].thin_pool_name
     world.commit(world.begin(expand_spec(volume.id, elsewhere)))
     assert world.violations() == []
+    # Nor does a name that another device of the same plan has.
+    last = volumes.get(world.store, volume.id)[0].bricks[1].thin_pool_name
+    third = world.devices(cluster.id, 1)[0]
+    crossing = more_bricks([device, third], first_set=2)
+    crossing[1].thin_pool_name = last
+    world.commit(world.begin(expand_spec(volume.id, crossing)))
+    assert world.violations() == []
+
+
+def test_placement_sees_what_an_expansion_reserves(world: World) -> None:
+    cluster = world.cluster()
+    device = world.devices(cluster.id, 1)[0]
+    volume = world.volume(cluster.id, [device])
+    free = 100 * GIB - NEEDED
+    revision = inventory.get(world.store, cluster.id, since_revision=0).revision
+    operation = world.begin(expand_spec(volume.id, more_bricks([device], first_set=1)))
+    reserved = inventory.get(world.store, cluster.id, since_revision=revision)
+    assert [each.free_bytes for each in reserved.devices] == [free - NEEDED]
+    world.abort(operation)
+    released = inventory.get(world.store, cluster.id, since_revision=reserved.revision)
+    assert [each.free_bytes for each in released.devices] == [free]
 
 
 def test_an_expansion_takes_a_slot(world: World) -> None:

@@ -130,9 +130,10 @@ def test_reservations_are_left_alone(world: World, device: device_pb2.Device, ki
 
 @pytest.mark.parametrize("there", [0, NEEDED])
 def test_a_pool_that_is_being_removed_stays_in_the_books(world: World, device: device_pb2.Device, there: int) -> None:
+    world.commit(world.begin(resync_spec(device.id)), device_facts=facts(device, 10 * GIB, NEEDED + SPARE))
     deleting = world.begin(delete_spec(device.bricks[0].volume_id))
-    world.commit(world.begin(resync_spec(device.id)), device_facts=facts(device, 10 * GIB, there))
-    assert world.space(device.id) == (NEEDED, 0)
+    world.commit(world.begin(resync_spec(device.id)), device_facts=facts(device, 10 * GIB, there + SPARE))
+    assert world.space(device.id) == (NEEDED + SPARE, 0)
     assert world.violations() == []
     world.abort(deleting)
     assert world.violations() == []

@@ -22,8 +22,8 @@ def test_a_brick_is_mounted_listed_and_has_its_directory() -> None:
     assert sorted(names) == [spec.lv, spec.pool]
     assert mounts == [spec.mount_point]
     assert fstab == f"{spec.device} {spec.mount_point} xfs rw,inode64,noatime,nouuid 1 2\n"
-    # Pool, its metadata, and the volume group's spare for it.
-    assert extents == (GIB + 2 * 8 * MIB) // (4 * MIB)
+    # The pool and its metadata, and no spare for it: what the books say.
+    assert extents == (GIB + 8 * MIB) // (4 * MIB)
     directory = lab.simulated(1).machine.directory(spec.path)
     assert directory is not None
     assert (directory.gid, directory.mode) == (2000, 0o2775)

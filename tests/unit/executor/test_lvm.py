@@ -27,7 +27,8 @@ def test_pool_and_thin_volume_are_made_by_one_command() -> None:
     )
     assert argv == [
         "lvm", "lvcreate", "-qq", "--autobackup=n", "--config", 'global{thin_check_executable=""}',
-        "--poolmetadatasize", "8192K", "--chunksize", "256K", "--size", "1048576K", "--thin", f"{VG}/{POOL}",
+        "--poolmetadatasize", "8192K", "--poolmetadataspare", "n",
+        "--chunksize", "256K", "--size", "1048576K", "--thin", f"{VG}/{POOL}",
         "--virtualsize", "524288K", "--name", LV,
     ]  # fmt: skip
 

@@ -21,7 +21,8 @@ _NO = 5
 _NOT_BACKED_UP = "  WARNING: This metadata update is NOT backed up.\n"
 _WITH_VALUE = frozenset(
     {
-        "-o", "--reportformat", "--units", "--configreport", "--poolmetadatasize", "--chunksize", "--size",
+        "-o", "--reportformat", "--units", "--configreport",
+        "--poolmetadatasize", "--poolmetadataspare", "--chunksize", "--size",
         "--virtualsize", "--name", "--activate", "--config",
     }
 )  # fmt: skip
@@ -207,7 +208,13 @@ class SimulatedLvm:
             return group
         name = options["--name"]
         if "--size" in options:
-            failure = self._create_pool(group, pool, _bytes(options["--size"]), _bytes(options["--poolmetadatasize"]))
+            failure = self._create_pool(
+                group,
+                pool,
+                _bytes(options["--size"]),
+                _bytes(options["--poolmetadatasize"]),
+                with_spare=options.get("--poolmetadataspare") != "n",
+            )
             if failure is not None:
                 return failure
         elif pool not in group.volumes:
@@ -219,11 +226,13 @@ class SimulatedLvm:
         return 0, "", _NOT_BACKED_UP
 
     @staticmethod
-    def _create_pool(group: VolumeGroup, pool: str, size_bytes: int, metadata_bytes: int) -> Outcome | None:
+    def _create_pool(
+        group: VolumeGroup, pool: str, size_bytes: int, metadata_bytes: int, *, with_spare: bool
+    ) -> Outcome | None:
         if pool in group.volumes:
             return _fail(f"Logical volume {pool} already exists in Volume group {group.name}.")
         data, metadata = _extents(size_bytes), _extents(metadata_bytes)
-        spare = max(group.spare_extents, metadata)
+        spare = max(group.spare_extents, metadata if with_spare else 0)
         available = group.free_extents - (spare - group.spare_extents)
         if data > available:
             text = f'Volume group "{group.name}" has insufficient free space ({max(available, 0)} extents): '

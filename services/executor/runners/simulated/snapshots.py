@@ -64,8 +64,7 @@ def _cut(stem: str, sources: Sequence[tuple[Glusterd, str, str, str]]) -> tuple[
 def _mount(piece: Piece) -> None:
     machine = piece.member.machine
     with machine.lock:
-        # A brick that was deleted, or whose LV nobody has activated, stays unmounted.
-        if machine.volume_at(piece.mount.source) is None or piece.mount in machine.mounts:
+        if piece.mount in machine.mounts:
             return
         parts = piece.mount.mount_point.split("/")
         for count in range(2, len(parts) + 1):
@@ -74,17 +73,16 @@ def _mount(piece: Piece) -> None:
 
 
 def mount_pieces(daemon: Glusterd) -> None:
-    """Mounts the bricks of copies and activated snapshots on a node, as glusterd does when it starts."""
+    """Activates and mounts the bricks of copies and activated snapshots of a node, as glusterd does when it starts."""
     pool = daemon.pool
-    for volume in pool.volumes.values():
-        for piece in volume.pieces:
-            if piece.member is daemon:
-                _mount(piece)
-    for snapshot in pool.snapshots.values():
-        for piece in snapshot.pieces:
-            if piece.member is daemon and snapshot.active:
-                _mount(piece)
-                daemon.machine.busy.add(piece.mount.mount_point)
+    copied = [piece for volume in pool.volumes.values() for piece in volume.pieces]
+    taken = [piece for snapshot in pool.snapshots.values() if snapshot.active for piece in snapshot.pieces]
+    for piece in copied + taken:
+        own = daemon.machine.groups[piece.vg].volumes.get(piece.lv) if piece.member is daemon else None
+        if own is not None:
+            own.active = True
+            _mount(piece)
+    daemon.machine.busy.update(piece.mount.mount_point for piece in taken if piece.member is daemon)
 
 
 def _create(pool: Pool, name: str, source: str, *_flags: str) -> str:
