@@ -115,7 +115,7 @@ def test_add_bricks_and_remove_them_again(agent: Agent) -> None:
     agent.call("AddBricks", add_request(request_id="other"), node="node2")
     assert agent.call("RemoveBricks", remove_request()) == messages.RemoveBricksResponse()
     assert list(volume(agent).bricks) == paths[:3]
-    agent.call("RemoveBricks", remove_request(request_id="other"), node="node2")
+    agent.call("RemoveBricks", remove_request(request_id="remove-2"), node="node2")
     agent.call("RemoveBricks", remove_request(request_id="third", name="nosuch"), node="node2")
 
 
@@ -171,7 +171,7 @@ def test_clone_volume_and_delete_its_bricks(agent: Agent) -> None:
         copied = brick(
             number, "a", id=f"{number}e" * 16, path=answer.bricks[number - 1].path, lv_name=answer.lv_names[number - 1]
         )
-        request = messages.DeleteBrickRequest(request_id=f"d{number}", brick=copied)
+        request = messages.DeleteBrickRequest(request_id=f"gone{number}", brick=copied)
         assert agent.call("DeleteBrick", request, node=f"node{number}").thin_pool_removed is False
         assert len(agent.fleet.node(f"node{number}").logical_volumes()) == 4
 

@@ -65,7 +65,6 @@ def test_no_glusterd_on_one_node(system: System) -> None:
     # While glusterd was away nobody could be sure that the volume is gone; now it has to go by itself.
     system.await_nothing_left(seconds=60)
     assert system.outcome(queue).text == answer.text
-    space_is_usable(system)
 
 
 def test_no_glusterd_anywhere(system: System) -> None:

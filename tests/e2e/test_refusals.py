@@ -143,7 +143,7 @@ def test_spare_node_joins_and_leaves(system: System) -> None:
 
 
 def test_volume_name_in_use(system: System) -> None:
-    volume = system.create_volume(name="taken")
+    volume = system.create_volume(name="taken", durability={"type": "none"})
     before = system.look()
     answer = system.change("POST", "/volumes", {"size": 1, "name": "taken"})
     assert answer.status_code == 500
