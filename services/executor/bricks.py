@@ -66,7 +66,11 @@ def _create(tools: Tools, spec: BrickSpec, made: list[Step]) -> None:
         seen = _glance(tools, spec)
     with tools.locks.group(spec.vg):
         state = _observe(tools, spec, seen)
-        if state.volume is not None and state.active and not (state.listed or state.mounted):
+        if state.volume is not None and not (state.listed or state.mounted):
+            if not state.active:
+                # After a power cut: what an interrupted call got as far as can be told of an active LV only.
+                _perform_step(tools, spec, Step.ACTIVATE)
+                state = replace(state, active=True)
             state = replace(state, filesystem=_content(tools, spec.device))
         steps = plan_create(spec, state)
         in_lvm = tuple(step for step in steps if step in _LVM_STEPS)

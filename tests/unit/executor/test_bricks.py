@@ -9,6 +9,7 @@ from services.common.errors import BrickyardError, FailedPreconditionError, Reso
 from services.common.reasons import Reason
 from services.common.units import GIB, MIB
 from services.executor.runners.base import NodeLostError
+from services.executor.runners.simulated.faults import Fault
 from tests.unit.executor.fleets import NOTHING, Ready, ready
 
 COMMANDS = ["lvm lvcreate", r"mkfs\.xfs", "write /var/lib/brickyard/fstab", "^mount "]
@@ -191,3 +192,16 @@ def test_threads_of_a_fleet_do_not_share_a_lock_by_accident() -> None:
     lab.fleet.faults.release("slow")
     maker.join(10)
     assert lab.leftovers(1)[1] == [lab.brick(1).mount_point]
+
+
+def test_a_power_cut_after_the_file_system_was_made_is_gone_on_from() -> None:
+    lab = ready()
+    spec = lab.brick(1)
+    lab.fleet.faults.add(Fault("mkfs.xfs", action="crash-after"))
+    with pytest.raises(NodeLostError):
+        lab.node(1).create_brick(spec)
+    lab.simulated(1).reboot()
+    lab.node(1).create_brick(spec)
+    names, mounts, _fstab, _extents = lab.leftovers(1)
+    assert sorted(names) == [spec.lv, spec.pool]
+    assert mounts == [spec.mount_point]
