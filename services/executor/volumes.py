@@ -12,6 +12,8 @@ from services.executor.runners.base import CommandFailedError, CommandResult
 from services.executor.tools import Tools
 
 _log = get_logger()
+# The CLI's own words.
+_NOT_RUNNING = "Connection failed. Please check if gluster daemon is operational."
 _GREETING = "Welcome to gluster prompt"
 
 
@@ -214,6 +216,9 @@ def run_changes(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
 
 def _run_some(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
     """Runs commands by as few processes as their lengths allow."""
+    if not tools.runner.glusterd_listens():
+        # Given one command, the CLI says so itself; reading commands from stdin, it waits for glusterd instead.
+        return 0, _NOT_RUNNING
     done = 0
     while done < len(commands):
         rest = commands[done:]

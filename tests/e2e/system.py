@@ -357,6 +357,16 @@ class System:
 
         wait_until(connected, seconds=seconds, what="the peers to be connected")
 
+    def await_bricks_online(self, volume: dict[str, Any], address: str, *, seconds: float = 30.0) -> None:
+        """Waits until a node sees all bricks of a volume online."""
+        ask = f"gluster --mode=script volume status {volume['name']} detail | grep -c 'Online *: Y' || true"
+        count = len(volume["bricks"])
+        wait_until(
+            lambda: self.shell(address, ask).strip() == str(count),
+            seconds=seconds,
+            what=f"{count} bricks of {volume['name']} to be online",
+        )
+
     def restart_agent(self, address: str) -> None:
         """Starts the agent of a node as its boot script does."""
         self.node(address).run([str(ROOT / "compose" / "agent-boot")], check=True)

@@ -135,8 +135,7 @@ def test_power_cut_of_a_node_with_bricks(system: System) -> None:
     # Agent first, glusterd second: glusterd starts a brick only on a mounted file system.
     assert log.has("bricks.mounted", '"failures": 0')
     assert path.removesuffix("/brick") in system.shell(address, "cat /proc/mounts")
-    online = f"gluster --mode=script volume status whole {address}:{path} detail | grep -c 'Online *: Y' || true"
-    wait_until(lambda: system.shell(address, online).strip() == "1", seconds=30, what="the brick to be online")
+    system.await_bricks_online(volume, address)
     wait_until(lambda: healed(system, address), seconds=90, what="the volume to be healed")
     digests = system.with_mount(volume, "sha256sum before meanwhile") + system.shell(
         address, f"cd {path} && sha256sum before meanwhile"

@@ -166,6 +166,9 @@ class Runner(Protocol):
     def exists(self, path: str) -> bool:
         """Whether there is anything under this path."""
 
+    def glusterd_listens(self) -> bool:
+        """Whether anybody takes connections where this node's glusterd does."""
+
     def resolve(self, path: str) -> str:
         """The path without symbolic links."""
 

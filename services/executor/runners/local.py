@@ -5,6 +5,7 @@ import errno
 import os
 import select
 import signal
+import socket
 import stat
 import subprocess
 import threading
@@ -30,6 +31,14 @@ _KILL_AFTER_S = 5.0
 _SECTOR_BYTES = 512
 # Kernel devices that are never a disk to hand over.
 _NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtd")
+
+# Where the CLI finds glusterd, by version and distribution, and the port for peers.
+_GLUSTERD: tuple[tuple[socket.AddressFamily, str | tuple[str, int]], ...] = (
+    (socket.AF_UNIX, "/var/run/glusterd.socket"),
+    (socket.AF_UNIX, "/var/run/gluster/glusterd.socket"),
+    (socket.AF_INET, ("127.0.0.1", 24007)),
+)
+_GLUSTERD_TIMEOUT_S = 5.0
 
 
 class LocalRunner:
@@ -113,6 +122,18 @@ class LocalRunner:
     def exists(self, path: str) -> bool:
         """See Runner.exists."""
         return os.path.lexists(path)
+
+    def glusterd_listens(self) -> bool:
+        """See Runner.glusterd_listens."""
+        for family, address in _GLUSTERD:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.settimeout(_GLUSTERD_TIMEOUT_S)
+                try:
+                    probe.connect(address)
+                except OSError:
+                    continue
+                return True
+        return False
 
     def resolve(self, path: str) -> str:
         """See Runner.resolve."""

@@ -34,6 +34,7 @@ class SimulatedRunner:
         self._machine = machine
         self._faults = faults
         self._lvm = SimulatedLvm(machine)
+        self._daemon = daemon
         self._gluster = GlusterCli(daemon, network, self._before_line)
         self._timeout_s = _SYSTEM_CALL_LIMIT_S
 
@@ -86,6 +87,10 @@ class SimulatedRunner:
         if program == "wipefs":
             return self._lvm.wipe(argv)
         raise UnavailableError(Reason.UNAVAILABLE, f"{program} is not installed on {self.hostname()}", program=program)
+
+    def glusterd_listens(self) -> bool:
+        """See Runner.glusterd_listens."""
+        return self._daemon.running
 
     def exists(self, path: str) -> bool:
         """See Runner.exists."""
