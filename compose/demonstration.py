@@ -192,6 +192,15 @@ def _on_signal(number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _down(config: StackConfig) -> int:
+    try:
+        take_down(config)
+    except LabError as error:
+        say(f"compose/demo: {error}")
+        return 1
+    return 0
+
+
 def main() -> int:
     """Runs the demo; 0 = all went well, 3 = the lab cannot run on this machine, 130 = interrupted."""
     parser = argparse.ArgumentParser(
@@ -204,8 +213,7 @@ def main() -> int:
     arguments = parser.parse_args()
     config = StackConfig(name=arguments.name)
     if arguments.down:
-        take_down(config)
-        return 0
+        return _down(config)
     stack = Stack(config, Progress())
     if stack.directory.exists() or Path(stack.lab_directory).exists():
         say(f"compose/demo: {stack.directory} exists: a demo runs or was killed; end it: {how_to_end(config)}")

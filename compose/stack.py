@@ -21,9 +21,10 @@ from typing import Self
 import httpx
 
 from compose.lab import network
-from compose.lab.errors import TimeLimitError
+from compose.lab.errors import LabError, TimeLimitError
 from compose.lab.manager import Lab
-from compose.lab.settings import LabConfig
+from compose.lab.settings import STATE_FILE, LabConfig
+from compose.lab.teardown import remove_lab
 from compose.lab.waiting import Progress, wait_until
 from gateway.cli.rest_client import RestClient
 from services.common.credentials import TlsFiles, create_authority, issue_certificate
@@ -327,10 +328,21 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def take_down(config: StackConfig) -> None:
-    """Stops and removes what an earlier process left running, or left behind when it was killed."""
+    """Stops and removes what an earlier process left running, or left behind when it was killed at whatever moment.
+
+    Raises:
+        LabError: There is nothing of that name, or something of it cannot be removed.
+    """
     stack = Stack(config, Progress())
+    lab_directory = Path(stack.lab_directory)
+    if not stack.directory.exists() and not (lab_directory / STATE_FILE).exists():
+        raise LabError(f"nothing called {config.name} is up ({stack.directory} and {lab_directory} are not there)")
     _end_all(stack.directory)
-    Lab.open(config.name, stack.lab_directory).down()
+    # A process killed early had no lab yet; one killed late had none any more.
+    if (lab_directory / STATE_FILE).exists():
+        Lab.open(config.name, stack.lab_directory).down()
+    else:
+        remove_lab(config.name, stack.lab_directory)
     shutil.rmtree(stack.directory, ignore_errors=True)
 
 

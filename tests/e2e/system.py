@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -381,9 +381,3 @@ def _look_at(node: Node) -> dict[str, list[str]]:
         elif line.strip():
             lines.append(" ".join(line.split()))
     return sections
-
-
-def in_parallel(works: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Runs all side by side, and returns what they returned."""
-    with ThreadPoolExecutor(len(works)) as pool:
-        return [done.result() for done in [pool.submit(work) for work in works]]

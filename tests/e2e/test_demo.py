@@ -55,6 +55,17 @@ def test_second_demo_of_a_name_is_refused(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 130, log.read_text()
 
 
+def test_down_after_a_kill_before_the_lab_was_made() -> None:
+    down = [*DEMO, "--down"]
+    Path(f"/tmp/{NAME}-stack").mkdir(mode=0o700)
+    done = subprocess.run(down, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert traces_of(NAME) == []
+    again = subprocess.run(down, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert again.returncode == 1
+    assert f"compose/demo: nothing called {NAME} is up" in again.stdout
+
+
 def test_keep_and_down(tmp_path: Path) -> None:
     kept = subprocess.run([*DEMO, "--keep"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert kept.returncode == 0, kept.stdout + kept.stderr
