@@ -3,18 +3,25 @@
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import click
 
+from gateway.config_option import gateway_config_option
+from gateway.engine_options import engine_options, engine_settings
+from gateway.heketi.config import HeketiConfig
+from gateway.provisioning_options import provisioning_options, provisioning_settings
 from services.common.errors import BrickyardError
 from services.common.identity import Role
+from services.common.logs import get_logger
 from services.common.settings import (
-    config_option,
     log_options,
     read_secret,
     server_options,
     server_settings,
 )
+
+_log = get_logger()
 
 _EPILOG = """\b
 Example:
@@ -26,7 +33,7 @@ Example:
 @click.command(
     context_settings={"auto_envvar_prefix": "BRICKYARD_GATEWAY", "help_option_names": ["-h", "--help"]}, epilog=_EPILOG
 )
-@config_option()
+@gateway_config_option
 @click.option("--topology", default="127.0.0.1:7401", show_default=True, help="Address of the topology service.")
 @click.option("--allocator", default="127.0.0.1:7402", show_default=True, help="Address of the allocator service.")
 @click.option(
@@ -50,21 +57,15 @@ Example:
 )
 @click.option("--disable-auth", is_flag=True, help="Serve REST without tokens: everybody may do everything.")
 @click.option("--owner", default="", help="Unique name of this gateway. Default: host name and process id.")
+@engine_options
 @click.option(
-    "--lease-seconds",
-    type=click.FloatRange(1, 600),
-    default=15.0,
+    "--facts-interval-seconds",
+    type=click.FloatRange(0, 3600),
+    default=60.0,
     show_default=True,
-    help="How long an operation waits for a dead gateway before another takes it over.",
+    help="How often each node is looked at, by one of all gateways. 0 = only on demand.",
 )
-@click.option(
-    "--max-inflight-operations",
-    type=click.IntRange(0),
-    default=8,
-    show_default=True,
-    help="Volume operations at the same time over all gateways; more get 429. 0 = no limit.",
-)
-@click.option("--strategy", default="", help="Placement strategy: spread or ring. Default: the allocator's.")
+@provisioning_options
 @server_options("127.0.0.1:7400")
 @log_options("brickyard-gateway")
 def main(
@@ -80,14 +81,14 @@ def main(
     user_key_file: Path | None,
     disable_auth: bool,
     owner: str,
-    lease_seconds: float,
-    max_inflight_operations: int,
-    strategy: str,
+    facts_interval_seconds: float,
     listen: tuple[str, ...],
     tls_dir: Path | None,
     insecure_plaintext: bool,
     grace_seconds: float,
     log_level: str,
+    heketi: HeketiConfig,
+    **others: Any,
 ) -> None:
     """Serves Heketi's REST API and the operator gRPC API (--listen)."""
     del log_level  # set up by its option
@@ -97,8 +98,6 @@ def main(
     from gateway.bootstrap import GatewaySettings, RestSettings, run_gateway  # noqa: PLC0415
     from gateway.clients import Addresses  # noqa: PLC0415
     from gateway.heketi.settings import HeketiSettings  # noqa: PLC0415
-    from gateway.operations.engine import EngineSettings  # noqa: PLC0415
-    from gateway.settings import ProvisioningSettings  # noqa: PLC0415
 
     operator = server_settings(
         listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
@@ -108,13 +107,13 @@ def main(
         raise click.BadParameter(f"{rest!r} is not HOST:PORT", param_hint="--rest")
     if bool(rest_cert) != bool(rest_key):
         raise click.UsageError("--rest-cert and --rest-key belong together")
-    admin_key = read_secret(admin_key_file, os.environ.get("HEKETI_ADMIN_KEY"), "--admin-key-file")
-    user_key = read_secret(user_key_file, os.environ.get("HEKETI_USER_KEY"), "--user-key-file")
+    admin_key = read_secret(admin_key_file, heketi.admin_key, "--admin-key-file")
+    user_key = read_secret(user_key_file, heketi.user_key, "--user-key-file")
     if not disable_auth and not (admin_key and user_key):
         raise click.UsageError(
             "JWT keys are missing: give --admin-key-file and --user-key-file, or ask for --disable-auth by name"
         )
-    provisioning = ProvisioningSettings(strategy=strategy)
+    provisioning = provisioning_settings(others)
     settings = GatewaySettings(
         addresses=Addresses(topology, allocator, agents, agent_port, operator.tls),
         rest=RestSettings(host.strip("[]"), int(port), rest_cert, rest_key),
@@ -124,15 +123,15 @@ def main(
             user_key=user_key,
             auth_enabled=not disable_auth,
             min_brick_size_bytes=provisioning.brick_min_size_bytes,
+            default_mode=heketi.default_mode,
         ),
-        engine=EngineSettings(
-            owner=owner or f"{Role.GATEWAY.value}-{socket.gethostname()}-{os.getpid()}",
-            lease_s=lease_seconds,
-            claim_interval_s=min(5.0, lease_seconds / 2),
-            max_in_flight=max_inflight_operations,
-        ),
+        engine=engine_settings(owner or f"{Role.GATEWAY.value}-{socket.gethostname()}-{os.getpid()}", **others),
         provisioning=provisioning,
+        facts_interval_s=facts_interval_seconds,
     )
+
+    for note in heketi.notes:
+        _log.warning("config.obsolete", note=note)
 
     def announce(where: str) -> None:
         print(f"brickyard-gateway ready on {where}", flush=True)  # noqa: T201 - the ready line is for whoever started it

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,22 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from brickyard.gateway.v1.operator_service_pb2_grpc import add_OperatorServiceServicer_to_server
-from gateway.clients import Addresses, Clients
+from brickyard.topology.v1.operation_pb2 import Operation
+from brickyard.topology.v1.volume_pb2 import Brick
+from gateway.clients import Addresses, AgentCaller, Clients
+from gateway.facts import FactsCollector
 from gateway.heketi.app import build_app
 from gateway.heketi.settings import HeketiSettings
-from gateway.operations.engine import EngineSettings, OperationEngine
+from gateway.metrics import MeasuredAgents, Metrics
+from gateway.operations.engine import OperationEngine
 from gateway.operations.kinds import KINDS
+from gateway.operations.settings import EngineSettings
+from gateway.operations.work import Trail
 from gateway.operator.servicer import ACCESS, SERVICE, OperatorServicer
 from gateway.settings import ProvisioningSettings
-from gateway.usecases.volumes import GatewayUseCases
+from gateway.usecases.block_volumes import BlockVolumeUseCases
+from gateway.usecases.health import HealthUseCases
+from gateway.usecases.moves import GatewayMoves
 from services.common.channels import MAX_MESSAGE_BYTES
 from services.common.errors import FailedPreconditionError
 from services.common.interceptors import AioServerInterceptor
@@ -61,6 +69,7 @@ class GatewaySettings:
         heketi: The REST dialect.
         engine: The operation engine.
         provisioning: Limits and defaults of volumes.
+        facts_interval_s: How old the facts of a node may become; 0 = nodes are looked at on demand only.
     """
 
     addresses: Addresses
@@ -69,6 +78,7 @@ class GatewaySettings:
     heketi: HeketiSettings
     engine: EngineSettings
     provisioning: ProvisioningSettings
+    facts_interval_s: float = 60.0
 
 
 class _QuietServer(uvicorn.Server):
@@ -111,6 +121,9 @@ def _operator_server(settings: ServerSettings, servicer: OperatorServicer) -> tu
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
+            # As every server: clients keep connections alive, also while a watch has nothing to tell.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
     add_OperatorServiceServicer_to_server(servicer, server)
@@ -136,12 +149,20 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
         loop.add_signal_handler(number, stop.set)
     rest_socket = _rest_socket(settings.rest)
     clients = Clients(settings.addresses)
-    engine, use_cases = _core(settings, clients)
-    operator, checks = _operator_server(settings.operator, OperatorServicer(use_cases, clients.operations))
+    agents = MeasuredAgents(clients.agents)
+    engine, use_cases = _core(settings, clients, agents)
+    collector = FactsCollector(health=clients.health, agents=agents, interval_s=settings.facts_interval_s)
+    state = HealthUseCases(
+        health=clients.health, allocator=clients.allocator, collector=collector, settings=settings.provisioning
+    )
+    agents.metrics = metrics = Metrics(health=state, use_cases=use_cases)
+    operator, checks = _operator_server(settings.operator, OperatorServicer(use_cases, clients.operations, state))
     addresses = [bind(operator, address, settings.operator) for address in settings.operator.listen]
+    app = build_app(use_cases, settings.heketi, health=state, monitor=metrics)
+    loop.add_signal_handler(signal.SIGUSR2, app.reset_admin_mode)
     rest = _QuietServer(
         uvicorn.Config(
-            build_app(use_cases, settings.heketi),
+            app,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -153,6 +174,7 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     )
     await operator.start()
     await engine.start()
+    await collector.start()
     serving = asyncio.create_task(rest.serve(sockets=[rest_socket]))
     for name in ("", SERVICE):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -162,6 +184,7 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     _log.info("server.ready", rest=port, operator=addresses)
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     _log.info("server.stopping", in_flight=engine.in_flight_count)
+    await collector.stop()
     await checks.enter_graceful_shutdown()
     rest.should_exit = True
     await asyncio.gather(serving, operator.stop(settings.operator.grace_s))
@@ -170,22 +193,31 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     _log.info("server.stopped")
 
 
-def _core(settings: GatewaySettings, clients: Clients) -> tuple[OperationEngine, GatewayUseCases]:
+def _core(
+    settings: GatewaySettings, clients: Clients, agents: AgentCaller
+) -> tuple[OperationEngine, BlockVolumeUseCases]:
     async def list_nodes(cluster_id: str) -> Any:
         return await use_cases.list_nodes(cluster_id)
+
+    async def plan_again(operation: Operation, trail: Trail) -> Sequence[Brick]:
+        return await use_cases.plan_again(
+            operation, without_nodes=trail.failed_node_ids, without_devices=trail.failed_device_ids
+        )
 
     engine = OperationEngine(
         settings=settings.engine,
         kinds=KINDS,
         operations=clients.operations,
-        agents=clients.agents,
+        agents=agents,
         list_nodes=list_nodes,
+        plan_again=plan_again,
+        moves=GatewayMoves(lambda: use_cases, clients.operations),
     )
-    use_cases = GatewayUseCases(
+    use_cases = BlockVolumeUseCases(
         topology=clients.topology,
         operations=clients.operations,
         allocator=clients.allocator,
-        agents=clients.agents,
+        agents=agents,
         engine=engine,
         settings=settings.provisioning,
     )

@@ -9,6 +9,7 @@ import grpc
 from brickyard.allocator.v1.allocator_service_pb2_grpc import AllocatorServiceStub
 from brickyard.executor.v1.executor_service_pb2 import GetGlusterdRequest
 from brickyard.executor.v1.executor_service_pb2_grpc import ExecutorServiceStub
+from brickyard.topology.v1.health_service_pb2_grpc import HealthServiceStub
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_service_pb2_grpc import OperationServiceStub
 from brickyard.topology.v1.topology_service_pb2_grpc import TopologyServiceStub
@@ -20,6 +21,8 @@ from services.common.reasons import Reason
 
 # Tells an agent that serves several simulated nodes which one is meant; a real agent checks that it is the one.
 NODE_KEY = "brickyard-node"
+# Tells an agent in which epoch of its operation a change is asked for.
+EPOCH_KEY = "brickyard-epoch"
 READ_TIMEOUT_S = 15.0
 
 
@@ -45,7 +48,9 @@ class Addresses:
 class AgentCaller(Protocol):
     """Calls agents by node."""
 
-    async def call(self, hostname: str, method: str, request: Any, *, timeout_s: float = READ_TIMEOUT_S) -> Any:
+    async def call(
+        self, hostname: str, method: str, request: Any, *, timeout_s: float = READ_TIMEOUT_S, epoch: int = 0
+    ) -> Any:
         """Calls `method` of the agent on the node with this management host name."""
 
 
@@ -62,7 +67,9 @@ class Agents:
         host = f"[{hostname}]" if ":" in hostname else hostname
         return f"{host}:{self._addresses.agent_port}"
 
-    async def call(self, hostname: str, method: str, request: Any, *, timeout_s: float = READ_TIMEOUT_S) -> Any:
+    async def call(
+        self, hostname: str, method: str, request: Any, *, timeout_s: float = READ_TIMEOUT_S, epoch: int = 0
+    ) -> Any:
         """Calls an agent.
 
         Args:
@@ -70,6 +77,7 @@ class Agents:
             method: Short name of the RPC, e.g. "CreateBrick".
             request: Its message.
             timeout_s: How long to wait for the answer; a change goes on without us.
+            epoch: Of the operation that the change is of; the agent refuses epochs that are over. 0 = of none.
 
         Raises:
             UnavailableError: AGENT_UNREACHABLE, the agent does not answer; names the node and the address.
@@ -81,8 +89,9 @@ class Agents:
             channel = open_aio_channel(target, self._addresses.tls)
             self._channels[target] = channel
         stub = ExecutorServiceStub(channel)
+        metadata = [(NODE_KEY, hostname), *([(EPOCH_KEY, str(epoch))] if epoch else [])]
         try:
-            return await call_aio(getattr(stub, method), request, timeout_s=timeout_s, metadata=((NODE_KEY, hostname),))
+            return await call_aio(getattr(stub, method), request, timeout_s=timeout_s, metadata=metadata)
         except (UnavailableError, TimeLimitError) as error:
             if error.reason not in {Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED}:
                 raise
@@ -107,6 +116,7 @@ class Clients:
         self._allocator_channel = open_aio_channel(addresses.allocator, addresses.tls, role=Role.ALLOCATOR)
         self.topology: Any = TopologyServiceStub(self._topology_channel)
         self.operations: Any = OperationServiceStub(self._topology_channel)
+        self.health: Any = HealthServiceStub(self._topology_channel)
         self.allocator: Any = AllocatorServiceStub(self._allocator_channel)
         self.agents = Agents(addresses)
 

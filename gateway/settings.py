@@ -20,6 +20,10 @@ class ProvisioningSettings:
         strategy: Name of the placement strategy; empty = the allocator's default.
         pre_request_volume_options: Gluster options set before a request's own, comma separated.
         post_request_volume_options: Gluster options set after a request's own, comma separated.
+        auto_create_block_hosting_volume: Whether a hosting volume is made when a block volume finds no room.
+        block_hosting_volume_size_bytes: Size of such a volume, a multiple of 1 GiB.
+        block_hosting_volume_options: Gluster options of all hosting volumes, comma separated.
+        block_prealloc: Whether the space of a block volume is taken at once: "full" or "no".
     """
 
     brick_max_size_bytes: int = 4 * TIB
@@ -32,3 +36,7 @@ class ProvisioningSettings:
     strategy: str = ""
     pre_request_volume_options: str = ""
     post_request_volume_options: str = ""
+    auto_create_block_hosting_volume: bool = False
+    block_hosting_volume_size_bytes: int = 1024 * GIB
+    block_hosting_volume_options: str = "group gluster-block"
+    block_prealloc: str = "full"

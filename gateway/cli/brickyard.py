@@ -6,9 +6,13 @@ from pathlib import Path
 import click
 
 from gateway.cli.ca import ca
+from gateway.cli.cluster import cluster
 from gateway.cli.db import db
+from gateway.cli.examine import examine, repair
 from gateway.cli.operations import operations
+from gateway.cli.status import status
 from gateway.cli.topology import topology
+from gateway.cli.volume import rebalance_plan, volume
 
 _HELP = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BRICKYARD"}
 
@@ -104,8 +108,9 @@ def token(key_file: Path, user: str, seconds: int, method: str, path: str) -> No
     click.echo(make_token(key_file.read_text().strip(), user=user, method=method, path=path, lifetime_s=seconds))
 
 
-for noun in (ca, db, operations, topology):
+for noun in (ca, cluster, db, examine, operations, repair, status, topology, volume):
     main.add_command(noun)
+cluster.add_command(rebalance_plan)
 
 if __name__ == "__main__":
     main()

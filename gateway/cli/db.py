@@ -26,19 +26,30 @@ def db() -> None:
 Examples:
   brickyard db check --topology 10.0.0.2:7401 --tls-dir /etc/brickyard/operator
   brickyard db check --topology unix:/run/brickyard/topology.sock
+  brickyard db check --verbose --insecure-plaintext
+
+\b
+Exit code: 0 every invariant holds, 1 one is violated or the topology does not answer, 2 wrong usage.
 """
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Name every invariant, those that hold too.")
 @grpc_options("--topology", default="127.0.0.1:7401", envvar="BRICKYARD_TOPOLOGY", what="the topology service")
 @click.pass_context
-def check(context: click.Context, *, connection: "Connection", as_json: bool) -> None:
+def check(context: click.Context, *, connection: "Connection", as_json: bool, verbose: bool) -> None:
     """Proves the invariants of the database, and prints each violation; the exit code is 1 if there is one."""
     with told_to_user(connection):
         answer = asyncio.run(_check(connection))
     violations = list(answer.violations)
     if as_json:
-        say(json.dumps({"checked_count": answer.checked_count, "violations": violations}))
+        invariants = [
+            {"name": each.name, "sentence": each.sentence, "violations": list(each.violations)}
+            for each in answer.invariants
+        ]
+        say(json.dumps({"checked_count": answer.checked_count, "violations": violations, "invariants": invariants}))
     else:
+        for each in answer.invariants if verbose else ():
+            say(f"{'VIOLATED' if each.violations else 'holds':<8}  {each.name}: {each.sentence}")
         for violation in violations:
             say(violation)
         if violations:

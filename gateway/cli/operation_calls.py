@@ -56,6 +56,16 @@ async def get_operation(connection: Connection, operation_id: str) -> operation_
         return operation
 
 
+async def cleanup(connection: Connection, operation_ids: Sequence[str]) -> None:
+    """Has stalled operations retried now; empty = all.
+
+    Raises:
+        BrickyardError: The call failed.
+    """
+    async with operator_stub(connection) as stub:
+        await call_aio(stub.CleanupOperations, pb.CleanupOperationsRequest(operation_ids=operation_ids))
+
+
 async def watch(connection: Connection, operation_id: str, update: _Update) -> Sequence[operation_pb2.Operation]:
     """Follows an operation, or all that are unfinished now when the id is empty, to the end; returns how they ended.
 

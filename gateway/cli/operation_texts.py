@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from brickyard.topology.v1 import operation_pb2
+from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2
 from services.common.reasons import Reason
 
 _ENDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_FAILED)
@@ -21,11 +21,15 @@ _AFTER_FAILURE: Mapping[str, str] = {
     Reason.DEVICE_IN_USE: (
         "look at the disk on its node (lsblk -f); if its data is not needed, repeat the request with destroydata"
     ),
+    Reason.DEVICE_UNFIT: "take another disk",
     Reason.DEVICE_NOT_ALLOWED: "allow the path in the settings of the node's agent; then repeat the request",
     Reason.VOLUME_NAME_IN_USE: "repeat the request with another name",
     Reason.TARGET_BUSY: "wait for the other operation (brickyard operations watch); then repeat the request",
     Reason.UNAVAILABLE: "repeat the request",
     Reason.REPLACEMENT_NOT_FOUND: "add a device that can take the bricks; then repeat the request",
+    Reason.BRICK_IS_HEAL_SOURCE: "wait for the heal of the volume (brickyard status); then repeat the request",
+    Reason.BRICK_QUORUM_NOT_MET: "bring the other bricks of its set back; then repeat the request",
+    Reason.BRICK_PENDING: "wait for the other operation (brickyard operations watch); then repeat the request",
 }
 
 
@@ -41,8 +45,16 @@ def has_failed(operation: operation_pb2.Operation) -> bool:
 
 def kind(operation: operation_pb2.Operation) -> str:
     """The kind as a word, e.g. "create-volume"."""
+    if _removes_device(operation):
+        return "remove-device"
+    if operation.spec.set_node_state.state == node_pb2.NODE_STATE_FAILED:
+        return "remove-node"
     name = operation_pb2.OperationKind.Name(operation.kind)
     return name.removeprefix("OPERATION_KIND_").lower().replace("_", "-")
+
+
+def _removes_device(operation: operation_pb2.Operation) -> bool:
+    return operation.spec.set_device_state.state == device_pb2.DEVICE_STATE_FAILED
 
 
 def state(operation: operation_pb2.Operation) -> str:
@@ -88,13 +100,21 @@ def next_step(operation: operation_pb2.Operation, now_s: float) -> str:
     """What a person can do about it; empty when there is nothing to do."""
     if has_failed(operation):
         advice = _AFTER_FAILURE.get(operation.error.reason, "mend the cause and repeat the request")
+        if kind(operation) in {"remove-device", "remove-node"}:
+            return f"bricks that were moved stay moved; {advice}, which goes on with the others"
         return f"nothing of it is left; {advice}"
     if has_ended(operation):
         return ""
     if operation.stalled:
+        cleans = operation.kind == operation_pb2.OPERATION_KIND_CLEAN_UP
+        what = (
+            "it removes what was left on a node that does not answer"
+            if cleans
+            else "it has failed and waits to be taken back"
+        )
         node = operation.progress.node_hostname
         return (
-            f"it has failed and waits to be taken back; see on {f'node {node}' if node else 'the node of the error'}: "
+            f"{what}; see on {f'node {node}' if node else 'the node of the error'}: "
             f"systemctl status brickyard-agent; it goes on by itself, at once with: "
             f"brickyard operations cleanup {operation.id}"
         )
@@ -113,6 +133,7 @@ def all_fields(operation: operation_pb2.Operation, now_s: float) -> Iterator[str
         "Target": operation.target_id,
         "Cluster": operation.cluster_id,
         "Progress": progress(operation),
+        "Note": operation.note,
         "Error": error.message,
         "Reason": error.reason,
         **{f"  {key}": value for key, value in sorted(error.metadata.items())},

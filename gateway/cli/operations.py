@@ -3,12 +3,11 @@
 import asyncio
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.connection import grpc_options, read_key, rest_options, told_to_user
+from gateway.cli.connection import grpc_options, told_to_user
 from gateway.cli.progress import say
 
 if TYPE_CHECKING:
@@ -105,19 +104,20 @@ def watch(context: click.Context, *, connection: "Connection", operation_id: str
 
 @operations.command(
     epilog="""\b
-Example:
-  brickyard operations cleanup --server http://localhost:8080 --key-file admin.key
+Examples:
+  brickyard operations cleanup --tls-dir /etc/brickyard/operator
+  brickyard operations cleanup 7f19b27e5a4f38a044754a2a6fd03c03 --insecure-plaintext
 """
 )
 @click.argument("operation_ids", metavar="[ID]...", nargs=-1)
-@rest_options
-def cleanup(*, server: str, key_file: Path | None, operation_ids: tuple[str, ...]) -> None:
-    """Retries stalled operations now (all, or those given) and takes over those that nobody drives, over REST.
+@_connected
+def cleanup(*, connection: "Connection", operation_ids: tuple[str, ...]) -> None:
+    """Retries stalled operations now (all, or those given), and takes over those that nobody drives.
 
     Both happens by itself within seconds; this spares the pause, after a node came back for example.
     """
-    from gateway.cli.rest_client import RestClient  # noqa: PLC0415 - slow to load
+    from gateway.cli import operation_calls  # noqa: PLC0415 - slow to load
 
-    with told_to_user(), RestClient(server, key=read_key(key_file)) as client:
-        client.change("POST", "/operations/pending/cleanup", {"operations": list(operation_ids)})
+    with told_to_user(connection):
+        asyncio.run(operation_calls.cleanup(connection, operation_ids))
     say("retrying; what is left: brickyard operations list --unfinished")

@@ -64,7 +64,9 @@ class RestClient:
         """
         headers = {}
         if self._key:
-            headers["Authorization"] = f"bearer {make_token(self._key, user=self._user, method=method, path=path)}"
+            # A token is for the path alone, as Heketi's clients make them.
+            plain = path.partition("?")[0]
+            headers["Authorization"] = f"bearer {make_token(self._key, user=self._user, method=method, path=plain)}"
         try:
             return self._http.request(method, self._server + path, json=body, headers=headers)
         except httpx.TransportError as error:

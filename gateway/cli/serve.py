@@ -164,6 +164,7 @@ def _children(settings: EmbeddedSettings, state: Path) -> Iterator[_Child]:
             *("--topology", sockets["topology"], "--allocator", sockets["allocator"], "--agents", sockets["agents"]),
             *("--rest", settings.rest, "--listen", settings.operator, "--insecure-plaintext"),
             *("--max-inflight-operations", str(settings.max_in_flight)),
+            *("--auto-create-block-hosting-volume", "--block-hosting-volume-size", _hosting_size_gib(settings)),
             *(["--disable-auth"] if not settings.auth_enabled else []),
             *level,
         ],
@@ -172,6 +173,11 @@ def _children(settings: EmbeddedSettings, state: Path) -> Iterator[_Child]:
             "HEKETI_USER_KEY": _secret_file(state / "user.key"),
         },
     )
+
+
+def _hosting_size_gib(settings: EmbeddedSettings) -> str:
+    """A fifth of a disk, so that several volumes that host block volumes find room."""
+    return str(max(1, settings.disk_size_gib // 5))
 
 
 def run_embedded(settings: EmbeddedSettings) -> int:

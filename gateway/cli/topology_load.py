@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from gateway.cli.rest_client import RestClient, RestError
+from gateway.cli.rest_client import RestError
 from services.common.errors import InvalidArgumentError
 from services.common.reasons import Reason
 
@@ -24,7 +24,15 @@ def read_topology(path: Path) -> list[dict[str, Any]]:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise _refuse(path, f"cannot be read as JSON: {error}") from error
-    clusters = content.get("clusters") if isinstance(content, dict) else None
+    return check_clusters(path, content.get("clusters") if isinstance(content, dict) else None)
+
+
+def check_clusters(path: Path, clusters: Any) -> list[dict[str, Any]]:
+    """The clusters of a topology file, once each entry of them is known to be one.
+
+    Raises:
+        InvalidArgumentError: Says which entry of the file is wrong.
+    """
     if not isinstance(clusters, list):
         raise _refuse(path, 'has no list "clusters"')
     for c_index, cluster in enumerate(clusters):
@@ -39,21 +47,44 @@ def read_topology(path: Path) -> list[dict[str, Any]]:
     return clusters
 
 
-def load_topology(client: RestClient, clusters: list[dict[str, Any]], say: Callable[[str], None]) -> int:
+class Client(Protocol):
+    """What is needed of a client of the REST interface."""
+
+    def get(self, path: str) -> Any:
+        """The JSON of a GET."""
+
+    def change(self, method: str, path: str, body: Any = None) -> Any:
+        """A change, followed to its end."""
+
+
+def load_topology(
+    client: Client,
+    clusters: list[dict[str, Any]],
+    say: Callable[[str], None],
+    *,
+    refusal: type[Exception] = RestError,
+) -> int:
     """Adds clusters, nodes and devices that are missing; returns how many items failed.
+
+    Args:
+        client: The way to the server.
+        clusters: From the file.
+        say: Told each line of progress.
+        refusal: What the client raises when the server refuses an item; its text is told.
 
     Raises:
         UnavailableError: The gateway does not answer.
         RestError: What is there cannot be read.
     """
-    return _Loader(client, say).load(clusters)
+    return _Loader(client, say, refusal).load(clusters)
 
 
 class _Loader:
     """One run: what is known, and how many items failed."""
 
-    def __init__(self, client: RestClient, say: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, say: Callable[[str], None], refusal: type[Exception]) -> None:
         self._client = client
+        self._refusal = refusal
         self._say = say
         self._failures = 0
         self._nodes: dict[str, dict[str, Any]] = {}
@@ -97,9 +128,9 @@ class _Loader:
         host = node["hostnames"]["manage"][0]
         try:
             made: dict[str, Any] = self._client.change("POST", "/nodes", {**node, "cluster": cluster_id})
-        except RestError as error:
+        except self._refusal as error:
             self._failures += 1
-            self._say(f"\tCreating node {host} ... Unable to create node: {error.message}")
+            self._say(f"\tCreating node {host} ... Unable to create node: {error}")
             return None
         self._nodes[host] = made
         self._say(f"\tCreating node {host} ... ID: {made['id']}")
@@ -115,8 +146,8 @@ class _Loader:
                 continue
             try:
                 self._client.change("POST", "/devices", {**device, "node": node["id"]})
-            except RestError as error:
+            except self._refusal as error:
                 self._failures += 1
-                self._say(f"\t\tAdding device {name} ... Unable to add device: {error.message}")
+                self._say(f"\t\tAdding device {name} ... Unable to add device: {error}")
             else:
                 self._say(f"\t\tAdding device {name} ... OK")

@@ -1,8 +1,10 @@
 """The ASGI application of the REST face: middleware in Heketi's order, routes, errors. Effects: ASGI, clock, log."""
 
 import time
+from typing import Protocol
 
 from gateway.heketi import jwt, texts
+from gateway.heketi.admin import AdminMode
 from gateway.heketi.context import Context
 from gateway.heketi.http import (
     Answer,
@@ -18,9 +20,10 @@ from gateway.heketi.http import (
 )
 from gateway.heketi.openapi import DOCUMENT
 from gateway.heketi.router import Elsewhere, Found, Router, Unknown, clean_path
-from gateway.heketi.routes import TABLE
+from gateway.heketi.routes import TABLE, capacity
 from gateway.heketi.settings import HeketiSettings
 from gateway.usecases import UseCases
+from gateway.usecases.health import HealthUseCases
 from services.common.context import enter_request
 from services.common.errors import BrickyardError
 from services.common.logs import get_logger
@@ -32,19 +35,55 @@ _OPEN = {
     "/openapi.json": json_answer(DOCUMENT),
 }
 _WRONG_METHOD = Answer(405)
+_METRICS_HEADERS = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
 
 
-def build_app(use_cases: UseCases, settings: HeketiSettings) -> "HeketiApp":
-    """The REST face over `use_cases`, for any ASGI server. It starts and stops nothing itself."""
-    return HeketiApp(use_cases, settings)
+class Monitor(Protocol):
+    """Counts what the REST face does, and shows all counts."""
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered; `route` is the path of its route, empty when it has none."""
+
+    async def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+
+
+def build_app(
+    use_cases: UseCases,
+    settings: HeketiSettings,
+    *,
+    health: HealthUseCases | None = None,
+    monitor: Monitor | None = None,
+) -> "HeketiApp":
+    """The REST face over `use_cases`, for any ASGI server. It starts and stops nothing itself.
+
+    Args:
+        use_cases: What it can do.
+        settings: How it behaves.
+        health: For the cluster extensions; without it they are unknown paths.
+        monitor: For GET /metrics; without it that is an unknown path.
+    """
+    return HeketiApp(use_cases, settings, health=health, monitor=monitor)
 
 
 class HeketiApp:
     """See `build_app`."""
 
-    def __init__(self, use_cases: UseCases, settings: HeketiSettings) -> None:
-        self._context = Context(use_cases, settings)
-        self._router = Router(TABLE)
+    def __init__(
+        self,
+        use_cases: UseCases,
+        settings: HeketiSettings,
+        *,
+        health: HealthUseCases | None = None,
+        monitor: Monitor | None = None,
+    ) -> None:
+        self._context = Context(use_cases, settings, AdminMode(settings.default_mode))
+        self._router = Router((*TABLE, *(capacity.routes(health) if health is not None else ())))
+        self._monitor = monitor
+
+    def reset_admin_mode(self) -> None:
+        """Ends a read-only or local mode: what SIGUSR2 is for."""
+        self._context.admin.reset()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one ASGI scope."""
@@ -76,6 +115,8 @@ class HeketiApp:
             status=answer.status,
             duration_s=round(time.perf_counter() - began, 6),
         )
+        if self._monitor is not None:
+            self._monitor.observe_request(request.method, request.route, answer.status, time.perf_counter() - began)
         await send_answer(send, answer, request_id)
 
     async def _answer(self, request: Request, query: bytes) -> Answer:
@@ -85,8 +126,12 @@ class HeketiApp:
             return moved(path, query, with_body=False)
         if request.method == "GET" and path in _OPEN:
             return _OPEN[path]
+        if request.method == "GET" and path == "/metrics" and self._monitor is not None:
+            request.route = path
+            return Answer(200, await self._monitor.render(), _METRICS_HEADERS)
         try:
             self._check_token(request)
+            self._context.admin.check(request.method, request.client_host)
             return await self._dispatch(request, query)
         except texts.Refused as refused:
             return error_answer(refused)
@@ -112,7 +157,7 @@ class HeketiApp:
             return moved(found.path, query, with_body=request.method == "GET")
         if not isinstance(found, Found):
             return _WRONG_METHOD
-        request.target_id = found.target_id
+        request.target_id, request.route = found.target_id, found.route.path
         try:
             return await found.route.handler(request, self._context)
         except BrickyardError as error:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gateway.heketi.admin import AdminMode
 from gateway.heketi.settings import HeketiSettings
 from gateway.usecases import UseCases
 
@@ -13,7 +14,9 @@ class Context:
     Attributes:
         use_cases: What the gateway can do.
         settings: How the REST face behaves.
+        admin: The administrative mode of this process.
     """
 
     use_cases: UseCases
     settings: HeketiSettings
+    admin: AdminMode

@@ -46,12 +46,27 @@ class Answer:
 class Request:
     """One request, with what the route found in its path."""
 
-    __slots__ = ("_headers", "_max_body_bytes", "_receive", "method", "path", "target_id")
+    __slots__ = (
+        "_headers",
+        "_max_body_bytes",
+        "_receive",
+        "client_host",
+        "method",
+        "path",
+        "query",
+        "route",
+        "target_id",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, max_body_bytes: int) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.target_id = ""
+        # The path of its route, which names no object; empty when it has none.
+        self.route = ""
+        client = scope.get("client")
+        self.client_host: str = client[0] if client else ""
         self._headers: Iterable[Header] = scope["headers"]
         self._receive = receive
         self._max_body_bytes = max_body_bytes

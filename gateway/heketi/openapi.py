@@ -35,6 +35,8 @@ _DURABILITY = _object(
 )
 _SNAPSHOT = _object(enable=_BOOLEAN, factor={"type": "number", "minimum": 1, "maximum": 100})
 _HOSTNAMES = _object(("manage", "storage"), manage=_STRINGS, storage=_STRINGS)
+_KIB = {"type": "integer", "minimum": 0, "description": "KiB"}
+_SILENT = {"type": "array", "items": _object(node=_STRING, hostname=_STRING, error=_STRING)}
 _SIZE_GIB = {"type": "integer", "minimum": 1, "description": "GiB"}
 
 _PENDING: dict[str, Any] = {
@@ -49,7 +51,45 @@ _SCHEMAS: dict[str, Any] = {
     "Cluster": _object(
         id=_STRING, nodes=_STRINGS, volumes=_STRINGS, block=_BOOLEAN, file=_BOOLEAN, blockvolumes=_STRINGS
     ),
+    "AdminMode": _object(state={"type": "string", "enum": ["normal", "read-only", "local-client"]}),
+    "LogLevel": _object(loglevel={"type": "object", "additionalProperties": _STRING}),
     "ClusterList": _object(clusters=_STRINGS),
+    "DiskStatus": _object(
+        disks={
+            "type": "array",
+            "items": _object(
+                id=_STRING,
+                node=_STRING,
+                hostname=_STRING,
+                name=_STRING,
+                size=_KIB,
+                used=_KIB,
+                free=_KIB,
+                percent={"type": "number"},
+                bricks=_INTEGER,
+                state=_STRING,
+                health={"type": "string", "enum": ["ok", "warning", "critical", "unknown"]},
+            ),
+        },
+        unreachable=_SILENT,
+    ),
+    "MaxVolumeSize": _object(
+        MaxAllowCreateVolSize={"type": "integer", "minimum": 0, "description": "GiB"},
+        AvaildDiskCnt=_INTEGER,
+        AvaildNodeCnt=_INTEGER,
+        unreachable=_SILENT,
+    ),
+    "FreeDevices": _object(
+        nodes={
+            "type": "array",
+            "items": _object(
+                node=_STRING,
+                hostname=_STRING,
+                devices={"type": "array", "items": _object(name=_STRING, size=_KIB)},
+                error=_STRING,
+            ),
+        }
+    ),
     "NodeAdd": _object(
         ("zone", "hostnames", "cluster"),
         zone={"type": "integer", "minimum": 1},
@@ -110,10 +150,36 @@ _SCHEMAS: dict[str, Any] = {
         id=_STRING,
         cluster=_STRING,
         mount=_object(glusterfs=_object(hosts=_STRINGS, device=_STRING, options=_TAGS)),
-        blockinfo=_object(),
+        blockinfo=_object(
+            freesize=_INTEGER,
+            reservedsize=_INTEGER,
+            blockvolume=_STRINGS,
+            restriction={"type": "string", "enum": ["locked", "locked-by-update"]},
+        ),
         bricks=_list_of("Brick"),
     ),
     "VolumeList": _object(volumes=_STRINGS),
+    "BlockVolumeCreate": _object(
+        ("size",),
+        size=_SIZE_GIB,
+        name={"type": "string", "pattern": "^[a-zA-Z0-9_-]+$"},
+        clusters=_STRINGS,
+        hacount={"type": "integer", "minimum": 0},
+        auth=_BOOLEAN,
+    ),
+    "BlockVolume": _object(
+        size=_SIZE_GIB,
+        name=_STRING,
+        hacount=_INTEGER,
+        id=_STRING,
+        blockvolume=_object(hosts=_STRINGS, iqn=_STRING, lun=_INTEGER, username=_STRING, password=_STRING),
+        cluster=_STRING,
+        blockhostingvolume=_STRING,
+        usablesize=_SIZE_GIB,
+    ),
+    "BlockVolumeList": _object(blockvolumes=_STRINGS),
+    "BlockVolumeExpand": _object(("new_size",), new_size=_SIZE_GIB),
+    "BlockRestriction": _object(restriction={"type": "string", "enum": ["", "locked"]}),
     "OperationCounts": _object(total=_INTEGER, in_flight=_INTEGER, stale=_INTEGER, failed=_INTEGER, new=_INTEGER),
     "PendingOperation": _object(**_PENDING),
     "PendingOperationList": _object(pendingoperations=_list_of("PendingOperation")),
@@ -121,6 +187,7 @@ _SCHEMAS: dict[str, Any] = {
         **_PENDING, changes={"type": "array", "items": _object(id=_STRING, description=_STRING)}
     ),
     "OperationsCleanup": _object(operations={"type": "array", "items": _STRING, "maxItems": 32}),
+    "BrickEvict": _object(healcheck={"type": "string", "enum": ["", "enable", "disable"]}),
     "VolumeExpand": _object(("expand_size",), expand_size=_SIZE_GIB),
     "VolumeClone": _object(name={"type": "string", "pattern": "^[a-zA-Z0-9_-]+$"}),
 }
@@ -170,6 +237,31 @@ _PATHS: dict[str, Any] = {
     "/clusters/{id}/flags": {
         "post": _operation("Set which volumes a cluster takes", answers=_EMPTY, body="ClusterFlags", has_id=True),
     },
+    "/clusters/{id}/diskstatus": {
+        "get": _operation("Show all disks of a cluster", answers=_shows("DiskStatus"), has_id=True),
+    },
+    "/clusters/{id}/volmaxsize": {
+        "get": {
+            **_operation("Tell the largest volume that fits", answers=_shows("MaxVolumeSize"), has_id=True),
+            "parameters": [
+                _ID,
+                *(
+                    {"name": name, "in": "query", "required": False, "schema": schema}
+                    for name, schema in {
+                        "durability": {"type": "string", "enum": ["none", "replicate", "disperse"]},
+                        "replica": _INTEGER,
+                        "disperse-data": _INTEGER,
+                        "redundancy": _INTEGER,
+                        "snapshot-factor": {"type": "number", "minimum": 1, "maximum": 100},
+                        "gluster-volume-options": {"type": "string", "description": "comma separated"},
+                    }.items()
+                ),
+            ],
+        },
+    },
+    "/clusters/{id}/freedevices": {
+        "get": _operation("Ask the nodes for disks that could be added", answers=_shows("FreeDevices"), has_id=True),
+    },
     "/nodes": {"post": _operation("Add a node", answers=_QUEUED, body="NodeAdd")},
     "/nodes/{id}": {
         "get": _operation("Show a node", answers=_shows("Node"), has_id=True),
@@ -207,6 +299,27 @@ _PATHS: dict[str, Any] = {
         "post": _operation("Make a volume larger", answers=_QUEUED, body="VolumeExpand", has_id=True)
     },
     "/volumes/{id}/clone": {"post": _operation("Copy a volume", answers=_QUEUED, body="VolumeClone", has_id=True)},
+    "/bricks/to-evict/{id}": {
+        "post": _operation(
+            "Move a brick to another device", answers=_QUEUED, body="BrickEvict", body_required=False, has_id=True
+        )
+    },
+    "/volumes/{id}/block-restriction": {
+        "post": _operation(
+            "Say whether a volume takes new block volumes", answers=_QUEUED, body="BlockRestriction", has_id=True
+        )
+    },
+    "/blockvolumes": {
+        "post": _operation("Make a block volume", answers=_QUEUED, body="BlockVolumeCreate"),
+        "get": _operation("List block volumes", answers=_shows("BlockVolumeList")),
+    },
+    "/blockvolumes/{id}": {
+        "get": _operation("Show a block volume", answers=_shows("BlockVolume"), has_id=True),
+        "delete": _operation("Remove a block volume", answers=_QUEUED, has_id=True),
+    },
+    "/blockvolumes/{id}/expand": {
+        "post": _operation("Make a block volume larger", answers=_QUEUED, body="BlockVolumeExpand", has_id=True)
+    },
     "/operations": {"get": _operation("Count unfinished operations", answers=_shows("OperationCounts"))},
     "/operations/pending": {
         "get": _operation("List unfinished operations", answers=_shows("PendingOperationList")),
@@ -216,6 +329,14 @@ _PATHS: dict[str, Any] = {
     },
     "/operations/pending/cleanup": {
         "post": _operation("Retry waiting operations now", answers=_QUEUED, body="OperationsCleanup")
+    },
+    "/admin": {
+        "get": _operation("Show the administrative mode", answers=_shows("AdminMode")),
+        "post": _operation("Set the administrative mode", answers=_EMPTY, body="AdminMode"),
+    },
+    "/internal/logging": {
+        "get": _operation("Show the log level", answers=_shows("LogLevel")),
+        "post": _operation("Set the log level", answers=_shows("LogLevel"), body="LogLevel"),
     },
     "/queue/{id}": {"get": _operation("Ask what became of a change", answers=_POLLED, has_id=True)},
 }

@@ -12,6 +12,8 @@ from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2, volume_pb
 _Change = tuple[str, str]
 _NEW, _STALE, _FAILED = "", "stale", "failed"
 _IN_FLIGHT = "in-flight"
+_BLOCK_KINDS = frozenset({"create_block_volume", "delete_block_volume", "expand_block_volume"})
+_KINDS = frozenset({"create_volume", "delete_volume", "expand_volume", "clone_volume", "evict_brick"}) | _BLOCK_KINDS
 
 
 def type_name(operation: operation_pb2.Operation) -> str:
@@ -20,7 +22,16 @@ def type_name(operation: operation_pb2.Operation) -> str:
     if kind == "set_device_state":
         removes = operation.spec.set_device_state.state == device_pb2.DEVICE_STATE_FAILED
         return "remove-device" if removes else ""
-    return kind.replace("_", "-") if kind in {"create_volume", "delete_volume", "expand_volume", "clone_volume"} else ""
+    if kind == "clean_up":
+        # In Heketi the operation that could not be rolled back stays, as failed.
+        return "create-volume"
+    return kind.replace("_", "-") if kind in _KINDS else ""
+
+
+def _parent_id(operation: operation_pb2.Operation) -> str:
+    """Id of the operation that this one is a part of; empty when it is none."""
+    spec = operation.spec
+    return spec.evict_brick.parent_operation_id or spec.set_device_state.parent_operation_id
 
 
 def known_here(operations: Iterable[operation_pb2.Operation]) -> list[operation_pb2.Operation]:
@@ -39,8 +50,8 @@ def _status(operation: operation_pb2.Operation, now_s: float) -> str:
 
 
 def _holds_slot(operation: operation_pb2.Operation, now_s: float) -> bool:
-    """Whether it counts against the limit; one that waits for a node does not."""
-    return not operation.stalled and _is_driven(operation, now_s)
+    """Whether it counts against the limit; one that waits for a node does not, nor a part of another one."""
+    return not _parent_id(operation) and not operation.stalled and _is_driven(operation, now_s)
 
 
 def counts(operations: Sequence[operation_pb2.Operation], now_s: float) -> dict[str, int]:
@@ -77,9 +88,19 @@ def summary(operation: operation_pb2.Operation, now_s: float) -> dict[str, Any]:
     }
 
 
-def details(operation: operation_pb2.Operation, now_s: float) -> dict[str, Any]:
-    """PendingOperationDetails of an operation that has a type; its sub status is never told (Heketi's rule)."""
-    changes = [{"id": target, "description": description} for target, description in _changes(operation.spec)]
+def details(
+    operation: operation_pb2.Operation, now_s: float, others: Iterable[operation_pb2.Operation] = ()
+) -> dict[str, Any]:
+    """PendingOperationDetails of an operation that has a type; its sub status is never told (Heketi's rule).
+
+    `others` are the unfinished operations, among them those that are a part of this one.
+    """
+    children = [(each.id, "Performing child operation") for each in others if _parent_id(each) == operation.id]
+    parent = [(_parent_id(operation), "Belongs to parent operation")] if _parent_id(operation) else []
+    changes = [
+        {"id": target, "description": description}
+        for target, description in (*_changes(operation.spec), *children, *parent)
+    ]
     return {**summary(operation, now_s), "sub_status": "", "changes": changes}
 
 
@@ -93,6 +114,8 @@ def _changes(spec: operation_pb2.OperationSpec) -> Iterator[_Change]:
     if kind == "create_volume":
         yield from _bricks("Add brick", spec.create_volume.volume.bricks)
         yield spec.create_volume.volume.id, "Add volume"
+    elif kind == "clean_up":
+        yield from _bricks("Add brick", spec.clean_up.volume.bricks)
     elif kind == "delete_volume":
         yield from _bricks("Delete brick", spec.delete_volume.volume.bricks)
         yield spec.delete_volume.volume_id, "Delete volume"
@@ -104,5 +127,24 @@ def _changes(spec: operation_pb2.OperationSpec) -> Iterator[_Change]:
         # The copy; the words are Heketi's.
         yield spec.clone_volume.volume_id, "Expand volume to"
         yield from ((brick_id, "Add brick") for brick_id in spec.clone_volume.brick_ids)
+    elif kind == "evict_brick":
+        yield spec.evict_brick.brick_id, "Delete brick"
+        yield spec.evict_brick.new_brick.id, "Add brick"
+    elif kind in _BLOCK_KINDS:
+        yield from _block_changes(spec)
     elif kind == "set_device_state":
         yield spec.set_device_state.device_id, "Remove device"
+
+
+def _block_changes(spec: operation_pb2.OperationSpec) -> Iterator[_Change]:
+    kind = spec.WhichOneof("kind")
+    if kind == "create_block_volume":
+        made = spec.create_block_volume
+        if made.HasField("hosting_volume"):
+            yield from _bricks("Add brick", made.hosting_volume.bricks)
+            yield made.hosting_volume.id, "Add volume"
+        yield made.block_volume.id, "Add block volume"
+    elif kind == "delete_block_volume":
+        yield spec.delete_block_volume.block_volume_id, "Delete block volume"
+    else:
+        yield spec.expand_block_volume.block_volume_id, "Expand block volume"

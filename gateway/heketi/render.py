@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from brickyard.topology.v1 import cluster_pb2, device_pb2, node_pb2, volume_pb2
+from brickyard.topology.v1 import block_volume_pb2, cluster_pb2, device_pb2, node_pb2, volume_pb2
 from gateway.heketi.go_json import float32_number, write
 from services.common.units import GIB, KIB
 
-_NODE_STATES = {
+NODE_STATES = {
     node_pb2.NODE_STATE_ONLINE: "online",
     node_pb2.NODE_STATE_OFFLINE: "offline",
     node_pb2.NODE_STATE_FAILED: "failed",
 }
-_DEVICE_STATES = {
+DEVICE_STATES = {
     device_pb2.DEVICE_STATE_ONLINE: "online",
     device_pb2.DEVICE_STATE_OFFLINE: "offline",
     device_pb2.DEVICE_STATE_FAILED: "failed",
@@ -21,6 +21,13 @@ _DURABILITIES = {
     volume_pb2.DURABILITY_TYPE_NONE: "none",
     volume_pb2.DURABILITY_TYPE_REPLICATE: "replicate",
     volume_pb2.DURABILITY_TYPE_DISPERSE: "disperse",
+}
+
+
+_RESTRICTIONS = {
+    volume_pb2.BLOCK_RESTRICTION_UNSPECIFIED: "",
+    volume_pb2.BLOCK_RESTRICTION_LOCKED: "locked",
+    volume_pb2.BLOCK_RESTRICTION_LOCKED_BY_UPDATE: "locked-by-update",
 }
 
 
@@ -45,19 +52,22 @@ def cluster_list(clusters: Iterable[cluster_pb2.Cluster]) -> bytes:
 
 def cluster(message: cluster_pb2.Cluster) -> bytes:
     """One cluster."""
-    return write(
-        {
-            "id": message.id,
-            "nodes": sorted(message.node_ids),
-            "volumes": sorted(message.volume_ids),
-            "block": message.block_enabled,
-            "file": message.file_enabled,
-            "blockvolumes": sorted(message.block_volume_ids),
-        }
-    )
+    return write(cluster_info(message))
 
 
-def _bricks(bricks: Iterable[volume_pb2.Brick]) -> list[dict[str, Any]]:
+def cluster_info(message: cluster_pb2.Cluster) -> dict[str, Any]:
+    """The same, before it is written."""
+    return {
+        "id": message.id,
+        "nodes": sorted(message.node_ids),
+        "volumes": sorted(message.volume_ids),
+        "block": message.block_enabled,
+        "file": message.file_enabled,
+        "blockvolumes": sorted(message.block_volume_ids),
+    }
+
+
+def brick_infos(bricks: Iterable[volume_pb2.Brick]) -> list[dict[str, Any]]:
     """Bricks ascending by id, whatever gluster's order is."""
     return [
         {
@@ -72,7 +82,8 @@ def _bricks(bricks: Iterable[volume_pb2.Brick]) -> list[dict[str, Any]]:
     ]
 
 
-def _device(message: device_pb2.Device) -> dict[str, Any]:
+def device_info(message: device_pb2.Device) -> dict[str, Any]:
+    """The same, before it is written."""
     total_kib = message.total_bytes // KIB
     # What running operations have reserved is not free; clients know only free and used.
     free_kib = (message.total_bytes - message.used_bytes - message.reserved_bytes) // KIB
@@ -82,14 +93,14 @@ def _device(message: device_pb2.Device) -> dict[str, Any]:
         "storage": {"total": total_kib, "free": free_kib, "used": total_kib - free_kib},
         "id": message.id,
         **_unless_empty(paths=list(message.known_paths), pv_uuid=message.pv_uuid),
-        "state": _DEVICE_STATES[message.state],
-        "bricks": _bricks(message.bricks),
+        "state": DEVICE_STATES[message.state],
+        "bricks": brick_infos(message.bricks),
     }
 
 
 def device(message: device_pb2.Device) -> bytes:
     """One device with its bricks."""
-    return write(_device(message))
+    return write(device_info(message))
 
 
 def node(message: node_pb2.Node, devices: Iterable[device_pb2.Device]) -> bytes:
@@ -101,8 +112,8 @@ def node(message: node_pb2.Node, devices: Iterable[device_pb2.Device]) -> bytes:
             "cluster": message.cluster_id,
             **_unless_empty(tags=_tags(message.tags)),
             "id": message.id,
-            "state": _NODE_STATES[message.state],
-            "devices": [_device(each) for each in sorted(devices, key=lambda each: each.id)],
+            "state": NODE_STATES[message.state],
+            "devices": [device_info(each) for each in sorted(devices, key=lambda each: each.id)],
         }
     )
 
@@ -114,25 +125,71 @@ def volume_list(volumes: Iterable[volume_pb2.Volume]) -> bytes:
 
 def volume(message: volume_pb2.Volume, mount_hosts: Sequence[str]) -> bytes:
     """One volume, how to mount it, and its bricks. `mount_hosts` has at least one host."""
+    return write(volume_info(message, mount_hosts))
+
+
+def volume_info(message: volume_pb2.Volume, mount_hosts: Sequence[str]) -> dict[str, Any]:
+    """The same, before it is written."""
     durability = message.durability
-    return write(
-        {
-            "size": message.size_bytes // GIB,
-            "name": message.name,
-            "durability": {
-                "type": _DURABILITIES[durability.type],
-                "replicate": _unless_empty(replica=durability.replica_count),
-                "disperse": _unless_empty(data=durability.data_count, redundancy=durability.redundancy_count),
-            },
-            **_unless_empty(gid=message.gid, glustervolumeoptions=list(message.options), block=message.block),
-            "snapshot": {"enable": message.snapshot_enabled, "factor": float32_number(message.snapshot_factor)},
-            "id": message.id,
-            "cluster": message.cluster_id,
-            "mount": {"glusterfs": _mount(message.name, mount_hosts)},
-            "blockinfo": {},
-            "bricks": _bricks(message.bricks),
-        }
+    return {
+        "size": message.size_bytes // GIB,
+        "name": message.name,
+        "durability": {
+            "type": _DURABILITIES[durability.type],
+            "replicate": _unless_empty(replica=durability.replica_count),
+            "disperse": _unless_empty(data=durability.data_count, redundancy=durability.redundancy_count),
+        },
+        **_unless_empty(gid=message.gid, glustervolumeoptions=list(message.options), block=message.block),
+        "snapshot": {"enable": message.snapshot_enabled, "factor": float32_number(message.snapshot_factor)},
+        "id": message.id,
+        "cluster": message.cluster_id,
+        "mount": {"glusterfs": _mount(message.name, mount_hosts)},
+        "blockinfo": block_info(message),
+        "bricks": brick_infos(message.bricks),
+    }
+
+
+def block_info(message: volume_pb2.Volume) -> dict[str, Any]:
+    """What a hosting volume holds; of other volumes nothing."""
+    held = message.block_hosting
+    return _unless_empty(
+        freesize=held.free_size_bytes // GIB,
+        reservedsize=held.reserved_size_bytes // GIB,
+        blockvolume=sorted(held.block_volume_ids),
+        restriction=_RESTRICTIONS[held.restriction],
     )
+
+
+def block_volume_list(volumes: Iterable[block_volume_pb2.BlockVolume]) -> bytes:
+    """Ids of block volumes, ascending."""
+    return write({"blockvolumes": sorted(volume.id for volume in volumes)})
+
+
+def block_volume(message: block_volume_pb2.BlockVolume) -> bytes:
+    """One block volume, and how initiators reach it. Whether it asks for a login is not told (Heketi's rule)."""
+    return write(block_volume_info(message))
+
+
+def block_volume_info(message: block_volume_pb2.BlockVolume) -> dict[str, Any]:
+    """The same, before it is written."""
+    return {
+        "size": message.size_bytes // GIB,
+        "name": message.name,
+        **_unless_empty(hacount=message.ha_count),
+        "id": message.id,
+        "blockvolume": {
+            "hosts": list(message.hosts),
+            "iqn": message.iqn,
+            "lun": message.lun,
+            "username": message.username,
+            "password": message.password,
+        },
+        **_unless_empty(
+            cluster=message.cluster_id,
+            blockhostingvolume=message.hosting_volume_id,
+            usablesize=(message.usable_size_bytes or message.size_bytes) // GIB,
+        ),
+    }
 
 
 def _mount(name: str, hosts: Sequence[str]) -> dict[str, Any]:

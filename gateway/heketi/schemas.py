@@ -16,6 +16,41 @@ def _read(body: bytes, shape: Shape) -> dict[str, Any]:
         raise texts.unparsable() from fault
 
 
+def _read_with_reason(body: bytes, shape: Shape) -> dict[str, Any]:
+    """The same where Heketi tells why, in Go's words as far as they are known."""
+    if not body.strip():
+        raise texts.unparsable_because("unexpected end of JSON input")
+    try:
+        return go_json.read(body, shape)
+    except go_json.TypeFault as fault:
+        field = f"Go struct field .{fault.field}" if fault.field else "Go value"
+        raise texts.unparsable_because(
+            f"json: cannot unmarshal {fault.found} into {field} of type {fault.wanted}"
+        ) from fault
+    except go_json.SyntaxFault as fault:
+        raise texts.unparsable_because(str(fault)) from fault
+
+
+def admin_state(body: bytes) -> str:
+    """Body of POST /admin: the mode to have.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    wanted: str = _read_with_reason(body, {"state": (text, "")})["state"]
+    return wanted
+
+
+def log_levels(body: bytes) -> Mapping[str, str]:
+    """Body of POST /internal/logging: the level of each logger that is named.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    wanted: Mapping[str, str] = _read_with_reason(body, {"loglevel": (text_map, {})})["loglevel"]
+    return wanted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterBody:
     """Which volumes a cluster takes; a missing flag is false (Heketi's rule, its documentation says true)."""
@@ -130,6 +165,19 @@ def state_body(body: bytes) -> StateBody:
         Refused: It can not be parsed.
     """
     return StateBody(**_read(body, _STATE))
+
+
+_EVICT: Shape = {"healcheck": (text, "")}
+
+
+def healcheck(body: bytes) -> str:
+    """Body of POST /bricks/to-evict/{id}: whether the heal is looked at.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    asked: str = _read(body, _EVICT)["healcheck"]
+    return asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,3 +297,52 @@ def clone_name(body: bytes) -> str:
     """
     name: str = _read(body, _CLONE)["name"]
     return name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockVolumeBody:
+    """A block volume to make; `size` is in GiB."""
+
+    size: int
+    name: str
+    clusters: tuple[str, ...]
+    hacount: int
+    auth: bool
+
+
+_BLOCK_VOLUME: Shape = {
+    "size": (integer, 0),
+    "name": (text, ""),
+    "clusters": (text_list, ()),
+    "hacount": (integer, 0),
+    "auth": (boolean, False),
+}
+
+
+def block_volume_body(body: bytes) -> BlockVolumeBody:
+    """Body of POST /blockvolumes.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    return BlockVolumeBody(**_read(body, _BLOCK_VOLUME))
+
+
+def new_size(body: bytes) -> int:
+    """Body of POST /blockvolumes/{id}/expand: the new size in GiB.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    size: int = _read(body, {"new_size": (integer, 0)})["new_size"]
+    return size
+
+
+def restriction(body: bytes) -> str:
+    """Body of POST /volumes/{id}/block-restriction: what the volume is to have.
+
+    Raises:
+        Refused: It can not be parsed.
+    """
+    wanted: str = _read(body, {"restriction": (text, "")})["restriction"]
+    return wanted

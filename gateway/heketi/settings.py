@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from gateway.heketi.admin import Mode
 from services.common.units import GIB, MIB
 
 
@@ -18,6 +19,7 @@ class HeketiSettings:
             client makes tokens that live one second.
         min_brick_size_bytes: Smallest data brick; a volume below it, or below the data bricks of one set, is refused.
         max_body_bytes: Largest request body.
+        default_mode: The administrative mode that the process begins with.
 
     Raises:
         ValueError: Auth is on and a key is missing (Heketi's text), or a number is out of range.
@@ -30,6 +32,7 @@ class HeketiSettings:
     jwt_exp_leeway_s: int = 2
     min_brick_size_bytes: int = GIB
     max_body_bytes: int = MIB
+    default_mode: Mode = Mode.NORMAL
 
     def __post_init__(self) -> None:
         if self.auth_enabled and not (self.admin_key and self.user_key):

@@ -10,6 +10,7 @@ from enum import Enum, auto
 import grpc
 
 from brickyard.topology.v1 import operation_pb2
+from gateway.heketi import block_texts
 from services.common.errors import BrickyardError
 from services.common.reasons import Reason
 from services.common.units import KIB
@@ -55,6 +56,11 @@ class Action(Enum):
     EXPAND_VOLUME = auto()
     CLONE_VOLUME = auto()
     RESYNC_DEVICE = auto()
+    EVICT_BRICK = auto()
+    CREATE_BLOCK_VOLUME = auto()
+    DELETE_BLOCK_VOLUME = auto()
+    EXPAND_BLOCK_VOLUME = auto()
+    SET_BLOCK_RESTRICTION = auto()
 
 
 def unknown_path() -> Refused:
@@ -75,6 +81,26 @@ def no_pending_operation(operation_id: str) -> Refused:
 def unparsable() -> Refused:
     """The body is no JSON, or a field has the wrong type."""
     return Refused(422, "request unable to be parsed")
+
+
+def unparsable_because(why: str) -> Refused:
+    """The same, told with the reason and as 400: Heketi's answer on two routes."""
+    return Refused(400, f"request unable to be parsed: {why}")
+
+
+def under_maintenance() -> Refused:
+    """The administrative mode does not take changes, or not from there."""
+    return Refused(503, "Service disabled for maintenance")
+
+
+def foreign_logger() -> Refused:
+    """A log level was given for a logger that does not exist."""
+    return Refused(422, 'Only "glusterfs" logger may be modified')
+
+
+def unknown_log_level(level: str) -> Refused:
+    """There is no such log level."""
+    return Refused(422, f"invalid log level: {level}")
 
 
 def body_too_large(limit: int) -> Refused:
@@ -227,6 +253,42 @@ def _clone_refused(error: BrickyardError, target: str) -> str:
     return f"Failed clone volume {target}: {why}"
 
 
+def _no_replacement(error: BrickyardError, _target: str) -> str:
+    return _explained(NO_REPLACEMENT, error.message)
+
+
+def _eviction_refused(error: BrickyardError, _target: str) -> str:
+    return f"Failed to set up brick eviction: {error.message}"
+
+
+def _block_allocation(error: BrickyardError, _target: str) -> str:
+    first = block_texts.create_reason(error)
+    if first is None:
+        first = _allocation_reason(error.reason, error.message, error.metadata)
+    whole = error.reason in {Reason.BLOCK_HOSTING_TOO_SMALL, Reason.BLOCK_HOSTING_DISABLED}
+    return f"Failed to allocate new block volume: {first if whole else _explained(first, error.message)}"
+
+
+def _block_expansion(error: BrickyardError, _target: str) -> str:
+    prefix = "Failed to allocate block volume expansion: "
+    first = block_texts.expand_reason(error)
+    if first is not None:
+        return f"{prefix}{first}"
+    first = _allocation_reason(error.reason, error.message, error.metadata)
+    busy = error.reason is Reason.TARGET_BUSY
+    return f"{prefix}{first if busy else _explained(first, error.message)}"
+
+
+def _restriction(error: BrickyardError, _target: str) -> str:
+    why = PENDING_CONFLICT if error.reason is Reason.TARGET_BUSY else block_texts.restriction_reason(error)
+    return f"Failed to set block restriction: {why}"
+
+
+def _no_cluster_takes_block_volume(error: BrickyardError, target: str) -> str:
+    text = _no_cluster_takes_it(error, target)
+    return text.replace("Failed to allocate new volume: ", "Failed to allocate new block volume: ", 1)
+
+
 def _no_cluster_takes_it(error: BrickyardError, _target: str) -> str:
     """Heketi's list of clusters with a reason each, from the metadata that the allocator gives, then our message."""
     eligible = error.metadata.get("stage") == "placement"
@@ -272,6 +334,14 @@ _ALLOCATION_REFUSALS = (
     Reason.AVERAGE_FILE_SIZE_TOO_LARGE,
 )
 
+_BLOCK_REFUSALS = (
+    Reason.BLOCK_HOSTING_TOO_SMALL,
+    Reason.BLOCK_HOSTING_DISABLED,
+    Reason.INSUFFICIENT_BLOCK_HOSTS,
+    Reason.GLUSTER_BLOCK_NOT_INSTALLED,
+    Reason.GLUSTER_BLOCK_FAILED,
+)
+
 _BY_ACTION: Mapping[tuple[Action, Reason], tuple[int, _Text]] = {
     (Action.ADD_NODE, Reason.CLUSTER_NOT_FOUND): (404, _constant("Cluster id does not exist")),
     (Action.ADD_NODE, Reason.GLUSTERD_NOT_RUNNING): (400, _message),
@@ -282,11 +352,32 @@ _BY_ACTION: Mapping[tuple[Action, Reason], tuple[int, _Text]] = {
     (Action.CREATE_VOLUME, Reason.CLUSTER_NOT_FOUND): (400, _requested_cluster),
     (Action.CREATE_VOLUME, Reason.VOLUME_TOO_SMALL): (400, _message),
     **{(Action.CREATE_VOLUME, reason): (500, _allocation) for reason in _ALLOCATION_REFUSALS},
+    (Action.CREATE_BLOCK_VOLUME, Reason.NO_CLUSTERS): (400, _constant(no_clusters().text)),
+    (Action.CREATE_BLOCK_VOLUME, Reason.CLUSTER_NOT_FOUND): (400, _requested_cluster),
+    (Action.CREATE_BLOCK_VOLUME, Reason.NO_ELIGIBLE_CLUSTER): (500, _no_cluster_takes_block_volume),
+    **{
+        (Action.CREATE_BLOCK_VOLUME, reason): (500, _block_allocation)
+        for reason in (*_ALLOCATION_REFUSALS, *_BLOCK_REFUSALS)
+    },
+    **{
+        (Action.EXPAND_BLOCK_VOLUME, reason): (500, _block_expansion)
+        for reason in (Reason.BLOCK_SIZE_NOT_LARGER, Reason.NO_SPACE, Reason.TARGET_BUSY)
+    },
+    (Action.DELETE_BLOCK_VOLUME, Reason.TARGET_BUSY): (
+        500,
+        _constant(f"Failed to set up block volume delete: {PENDING_CONFLICT}"),
+    ),
+    **{
+        (Action.SET_BLOCK_RESTRICTION, reason): (500, _restriction)
+        for reason in (Reason.NOT_BLOCK_HOSTING, Reason.BLOCK_RESERVE_MISSING, Reason.TARGET_BUSY)
+    },
     (Action.CREATE_VOLUME, Reason.NO_ELIGIBLE_CLUSTER): (500, _no_cluster_takes_it),
     **{(Action.EXPAND_VOLUME, reason): (500, _expansion) for reason in _ALLOCATION_REFUSALS},
     (Action.CLONE_VOLUME, Reason.NOT_SUPPORTED_YET): (500, _clone_refused),
     (Action.CLONE_VOLUME, Reason.VOLUME_NAME_IN_USE): (500, _clone_refused),
     (Action.CLONE_VOLUME, Reason.TARGET_BUSY): (500, _clone_refused),
+    (Action.EVICT_BRICK, Reason.BRICK_PENDING): (500, _eviction_refused),
+    (Action.EVICT_BRICK, Reason.REPLACEMENT_NOT_FOUND): (500, _no_replacement),
     (Action.RESYNC_DEVICE, Reason.TARGET_BUSY): (500, _constant(PENDING_CONFLICT)),
     (Action.DELETE_VOLUME, Reason.TARGET_BUSY): (
         500,
@@ -299,6 +390,12 @@ _BY_REASON: Mapping[Reason, tuple[int, _Text]] = {
     Reason.NODE_NOT_FOUND: (404, _constant(unknown_id().text)),
     Reason.DEVICE_NOT_FOUND: (404, _constant(unknown_id().text)),
     Reason.VOLUME_NOT_FOUND: (404, _constant(unknown_id().text)),
+    Reason.BLOCK_VOLUME_NOT_FOUND: (404, _constant(unknown_id().text)),
+    Reason.VOLUME_HOSTS_BLOCK_VOLUMES: (
+        409,
+        _constant("Cannot delete a block hosting volume containing block volumes"),
+    ),
+    Reason.BRICK_NOT_FOUND: (404, _constant(unknown_id().text)),
     Reason.OPERATION_NOT_FOUND: (404, _constant(unknown_id().text)),
     Reason.CLUSTER_NOT_EMPTY: (409, _about("Unable to delete cluster [{}] because it contains volumes and/or nodes")),
     Reason.NODE_NOT_EMPTY: (409, _about("Unable to delete node [{}] because it contains devices")),

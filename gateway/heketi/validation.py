@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping
 
 from gateway.heketi import texts
-from gateway.heketi.schemas import DeviceBody, NodeBody, StateBody, TagsBody, VolumeBody
+from gateway.heketi.admin import Mode
+from gateway.heketi.log_levels import LEVELS
+from gateway.heketi.schemas import BlockVolumeBody, DeviceBody, NodeBody, StateBody, TagsBody, VolumeBody
 from services.common.units import GIB, KIB
 
 STATES = ("online", "offline", "failed")
@@ -121,12 +123,17 @@ def check_device(device: DeviceBody) -> None:
 
 def check_state(wanted: StateBody) -> None:
     """Raises Refused unless state and heal check are known; the heal check is looked at first and alone."""
-    if wanted.healcheck not in _HEAL_CHECKS:
-        raise texts.invalid(f"healcheck: {wanted.healcheck} is not valid heal info check.")
+    check_healcheck(wanted.healcheck)
     if not wanted.state:
         raise texts.invalid(f"state: {texts.BLANK}.")
     if wanted.state not in STATES:
         raise texts.invalid(f"state: {wanted.state} is not valid state.")
+
+
+def check_healcheck(wanted: str) -> None:
+    """Raises Refused unless it is "enable", "disable" or empty."""
+    if wanted not in _HEAL_CHECKS:
+        raise texts.invalid(f"healcheck: {wanted} is not valid heal info check.")
 
 
 def check_tags(change: TagsBody) -> None:
@@ -190,3 +197,47 @@ def check_cleanup(operation_ids: tuple[str, ...]) -> None:
 def check_clone_name(name: str) -> None:
     """Raises Refused unless a copy can have this name."""
     _check({"name": None if not name or _VOLUME_NAME.fullmatch(name) else texts.BAD_FORMAT})
+
+
+def check_admin_state(wanted: str) -> None:
+    """Raises Refused unless there is such an administrative mode."""
+    known = wanted in {mode.value for mode in Mode}
+    _check({"state": (None if known else texts.BAD_VALUE) if wanted else texts.BLANK})
+
+
+def checked_log_level(levels: Mapping[str, str]) -> str:
+    """The level for Heketi's one logger; empty = no change.
+
+    Raises:
+        Refused: There is no such level, or no such logger.
+    """
+    if "glusterfs" not in levels:
+        raise texts.foreign_logger()
+    level = levels["glusterfs"]
+    if level and level not in LEVELS:
+        raise texts.unknown_log_level(level)
+    return level
+
+
+def check_block_volume(volume: BlockVolumeBody) -> None:
+    """Raises Refused unless a block volume of this kind can be asked for."""
+    named_well = not volume.name or _VOLUME_NAME.fullmatch(volume.name)
+    # None of them is all of them.
+    hosts = None if volume.hacount == 0 else _count(volume.hacount, _INT32_MAX)
+    _check(
+        {
+            "hacount": hosts,
+            "name": None if named_well else texts.BAD_FORMAT,
+            "size": _count(volume.size, _MAX_SIZE_GIB),
+        }
+    )
+
+
+def check_new_size(size_gib: int) -> None:
+    """Raises Refused unless a block volume can have so many GiB."""
+    _check({"new_size": _count(size_gib, _MAX_SIZE_GIB)})
+
+
+def check_restriction(restriction: str) -> None:
+    """Raises Refused unless it can be asked for: what an update locks, nobody else can lock so."""
+    _check({"restriction": None if restriction in {"", "locked"} else texts.BAD_VALUE})

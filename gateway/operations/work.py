@@ -2,21 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_pb2 import Operation, OperationProgress
-from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
+from brickyard.topology.v1.operation_service_pb2 import (
+    BlockVolumeSize,
+    CommitOperationRequest,
+    RemovedBricks,
+)
 from gateway.clients import AgentCaller, manage_hostname
-from services.common.errors import BrickyardError, NotFoundError, UnavailableError
+from gateway.operations.moves import Moves
+from gateway.operations.settings import NodePatience
+from services.common.errors import BrickyardError, NotFoundError, TimeLimitError, UnavailableError
 from services.common.reasons import Reason
 
-# A change on a node may take minutes under load (mkfs, a gluster transaction); Heketi allows ten.
-WRITE_TIMEOUT_S = 600.0
-# How long an agent that does not answer is waited for before the operation counts as failed.
-AGENT_PATIENCE_S = 20.0
 _FIRST_PAUSE_S = 0.2
+# More rounds than a driver ever comes to, so that the epochs of one driver are below those of the next.
+_ROUNDS_PER_DRIVER = 1_000_000
 
 _Answer = TypeVar("_Answer")
 
@@ -40,7 +44,29 @@ class Progress:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Trail:
+    """What a driver has learned of its operation on the way, from one round to the next.
+
+    Attributes:
+        rounds: How often it has begun to do it or to take it back.
+        silent_node_ids: Nodes that did not answer when they were asked last.
+        asked_node_ids: Nodes that were asked to change a gluster volume: whatever they did shows on other nodes too.
+        failed_node_ids: Nodes on which a step failed in a way that another placement may mend.
+        failed_device_ids: Devices on which it did.
+        left_brick_ids: Bricks that could not be taken back, for their node does not answer; for a clean-up.
+    """
+
+    rounds: int = 0
+    silent_node_ids: set[str] = field(default_factory=set)
+    asked_node_ids: set[str] = field(default_factory=set)
+    failed_node_ids: set[str] = field(default_factory=set)
+    failed_device_ids: set[str] = field(default_factory=set)
+    left_brick_ids: set[str] = field(default_factory=set)
+
+
+# Its parts are large, and of no use in a log.
+@dataclass(frozen=True, slots=True, repr=False)
 class Work:
     """One attempt at one operation.
 
@@ -49,14 +75,37 @@ class Work:
         agents: The way to the nodes.
         list_nodes: Gives the nodes of a cluster.
         progress: How far the attempt is.
-        undo_attempt: Counts the attempts to take it back by this driver, from 1.
+        round: Which attempt of this driver it is, from 0.
+        trail: What this driver has learned before, and learns now.
+        patience: How long nodes are waited for.
+        moves: What the operation may use that consists of others; None where there is none of that kind.
     """
 
     operation: Operation
     agents: AgentCaller
     list_nodes: Callable[[str], Awaitable[Sequence[Node]]]
     progress: Progress
-    undo_attempt: int = 1
+    round: int = 0
+    trail: Trail = field(default_factory=Trail)
+    patience: NodePatience = field(default_factory=NodePatience)
+    moves: Moves | None = None
+
+    @property
+    def the_moves(self) -> Moves:
+        """`moves`, for kinds that can not do without."""
+        if self.moves is None:
+            raise AssertionError("this engine was given nothing to move bricks with")
+        return self.moves
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether another driver was at it before: it may have asked any node for anything."""
+        return self.operation.attempt_count > 1
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the operation, which agents compare: a later driver's, or a later round's, ends those before."""
+        return max(0, self.operation.attempt_count - 1) * _ROUNDS_PER_DRIVER + self.round + 1
 
     @property
     def undo_key(self) -> str:
@@ -64,34 +113,50 @@ class Work:
 
         Each attempt does all of it again: a step that was late may have made anew what an earlier attempt removed.
         """
-        return f"undo/{self.operation.attempt_count}.{self.undo_attempt}"
+        return f"undo/{self.operation.attempt_count}.{self.round}"
 
     async def change(self, node: Node, method: str, request: Any, *, step: str, key: str) -> Any:
         """Runs one change on a node, as a counted step.
 
         The request id is the operation's id and `key`: an agent that has done it answers at once, one that is doing it
-        lets us join. An agent that does not answer is asked again for AGENT_PATIENCE_S.
+        lets us join. An agent that does not answer is asked again for `patience.silence_s`, if it did the last time.
 
         Raises:
             BrickyardError: What the agent raised, or AGENT_UNREACHABLE.
         """
-        hostname = manage_hostname(node)
-        self.progress.step, self.progress.node_hostname = step, hostname
+        self.progress.step, self.progress.node_hostname = step, manage_hostname(node)
         request.request_id = f"{self.operation.id}/{key}"
-        answer = await self._patiently(hostname, method, request)
+        answer = await self.ask(node, method, request, timeout_s=self.patience.change_s)
         self.progress.completed_steps += 1
         return answer
 
-    async def _patiently(self, hostname: str, method: str, request: Any) -> Any:
-        deadline = asyncio.get_running_loop().time() + AGENT_PATIENCE_S
+    async def ask(self, node: Node, method: str, request: Any, *, timeout_s: float) -> Any:
+        """Calls a node's agent in the operation's epoch, patiently, and remembers whether it answers.
+
+        Raises:
+            BrickyardError: What the agent raised, or AGENT_UNREACHABLE.
+        """
+        silence_s = 0.0 if node.id in self.trail.silent_node_ids else self.patience.silence_s
+        now = asyncio.get_running_loop().time
+        deadline: float | None = None
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return await self.agents.call(hostname, method, request, timeout_s=WRITE_TIMEOUT_S)
-            except UnavailableError as error:
-                out_of_time = asyncio.get_running_loop().time() + pause_s > deadline
-                if error.reason is not Reason.AGENT_UNREACHABLE or out_of_time:
+                answer = await self.agents.call(
+                    manage_hostname(node), method, request, timeout_s=timeout_s, epoch=self.epoch
+                )
+            except BrickyardError as error:
+                if error.reason is not Reason.AGENT_UNREACHABLE:
+                    self.trail.silent_node_ids.discard(node.id)
                     raise
+                # From the first silence on: before it, the node may have worked for minutes.
+                deadline = now() + silence_s if deadline is None else deadline
+                if now() + pause_s > deadline:
+                    self.trail.silent_node_ids.add(node.id)
+                    raise
+            else:
+                self.trail.silent_node_ids.discard(node.id)
+                return answer
             # Not a wait for a condition that could be watched: the node is gone, and we ask again.
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 2.0)
@@ -126,8 +191,11 @@ class Kind(Protocol):
             BrickyardError: A step failed; what was done so far is taken back by `undo`.
         """
 
-    async def undo(self, work: Work) -> None:
+    async def undo(self, work: Work) -> RemovedBricks | BlockVolumeSize | None:
         """Takes back whatever may have been done; absent counts as done.
+
+        Returns:
+            None; or, from kinds that can not go back behind a certain point, what is kept of the failed operation.
 
         Raises:
             BrickyardError: A node does not let it happen now; it is tried again later.
@@ -150,9 +218,16 @@ async def all_or_first_error(calls: Sequence[Awaitable[_Answer]]) -> list[_Answe
 
 
 async def on_first_answering(
-    work: Work, nodes: Sequence[Node], attempt: Callable[[Node], Awaitable[_Answer]]
+    work: Work, nodes: Sequence[Node], attempt: Callable[[Node], Awaitable[_Answer]], *, once: bool = False
 ) -> _Answer:
     """Runs `attempt` on the first node that answers; only unreachable nodes are passed over.
+
+    Args:
+        work: The attempt at the operation.
+        nodes: In the order in which they are tried.
+        attempt: What is to be done.
+        once: Whether a node that took the request and does not come to its end must not be passed over: two nodes would
+            do the same, and the late failure of one would take back what the other did.
 
     Raises:
         BrickyardError: What the first answering node raised; AGENT_UNREACHABLE when none answers.
@@ -164,7 +239,8 @@ async def on_first_answering(
         try:
             return await attempt(node)
         except UnavailableError as error:
-            if error.reason is not Reason.AGENT_UNREACHABLE:
+            took_it = once and isinstance(error.__cause__, TimeLimitError)
+            if error.reason is not Reason.AGENT_UNREACHABLE or took_it:
                 raise
             failure = error
     work.progress.step = "no node answers"

@@ -1,37 +1,49 @@
 """OperatorService: translates messages to use cases and back, nothing else."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
+from brickyard.gateway.v1 import examination_pb2
 from brickyard.gateway.v1 import operator_service_pb2 as pb
-from brickyard.gateway.v1.operator_service_pb2_grpc import OperatorServiceServicer
 from brickyard.topology.v1 import operation_service_pb2, volume_pb2
+from gateway.examination.messages import event_message, plan_message, report_message
+from gateway.operator.block_servicer import BlockVolumeServicer
+from gateway.operator.health_servicer import HealthServicer
+from gateway.operator.paging import page_of
 from gateway.usecases import NewDevice, NewNode, NewVolume, UseCases
+from gateway.usecases.health import HealthUseCases
 from services.common.channels import call_aio, stream_aio
 from services.common.identity import AccessPolicy, Role, policy_for
-from services.common.pagination import decode_page_token, encode_page_token, page_size
 
 SERVICE = "brickyard.gateway.v1.OperatorService"
 _METHODS = pb.DESCRIPTOR.services_by_name["OperatorService"].methods
 ACCESS = AccessPolicy(policy_for(SERVICE, {method.name: (Role.OPERATOR,) for method in _METHODS}))
-_Item = TypeVar("_Item")
-_LARGEST_PAGE = 10_000
 
 
-def _page(items: Sequence[_Item], key: Callable[[_Item], str], request: Any) -> tuple[list[_Item], str]:
-    """The asked page of a list that is ascending by `key`, and the token of the next one."""
-    size = page_size(request.page_size, default=1000, maximum=_LARGEST_PAGE)
-    after = decode_page_token(request.page_token)
-    rest = [item for item in items if key(item) > after]
-    page = rest[:size]
-    return page, encode_page_token(key(page[-1])) if len(rest) > size else ""
+def _new_volume(request: pb.CreateVolumeRequest) -> NewVolume:
+    durability = volume_pb2.Durability()
+    durability.CopyFrom(request.durability)
+    if durability.type == volume_pb2.DURABILITY_TYPE_UNSPECIFIED:
+        durability.type = volume_pb2.DURABILITY_TYPE_NONE
+    return NewVolume(
+        size_bytes=request.size_bytes,
+        name=request.name,
+        cluster_ids=tuple(request.cluster_ids),
+        durability=durability,
+        gid=request.gid,
+        options=tuple(request.options),
+        block=request.block,
+        snapshot_enabled=request.snapshot_enabled,
+        snapshot_factor=request.snapshot_factor if request.snapshot_enabled else 1.0,
+    )
 
 
-class OperatorServicer(OperatorServiceServicer):
+class OperatorServicer(BlockVolumeServicer, HealthServicer):
     """See the contract, brickyard/gateway/v1/operator_service.proto."""
 
-    def __init__(self, use_cases: UseCases, operations: Any) -> None:
+    def __init__(self, use_cases: UseCases, operations: Any, health: HealthUseCases) -> None:
         """`operations` is the stub of the topology's OperationService, for what is passed through."""
+        super().__init__(health)
         self._use_cases = use_cases
         self._operations = operations
 
@@ -47,7 +59,7 @@ class OperatorServicer(OperatorServiceServicer):
         return pb.GetClusterResponse(cluster=await self._use_cases.get_cluster(request.cluster_id))
 
     async def ListClusters(self, request: pb.ListClustersRequest, context: Any) -> pb.ListClustersResponse:
-        page, token = _page(await self._use_cases.list_clusters(), lambda cluster: cluster.id, request)
+        page, token = page_of(await self._use_cases.list_clusters(), lambda cluster: cluster.id, request)
         return pb.ListClustersResponse(clusters=page, next_page_token=token)
 
     async def SetClusterFlags(self, request: pb.SetClusterFlagsRequest, context: Any) -> pb.SetClusterFlagsResponse:
@@ -76,7 +88,7 @@ class OperatorServicer(OperatorServiceServicer):
         return pb.GetNodeResponse(node=node, devices=devices)
 
     async def ListNodes(self, request: pb.ListNodesRequest, context: Any) -> pb.ListNodesResponse:
-        page, token = _page(await self._use_cases.list_nodes(request.cluster_id), lambda node: node.id, request)
+        page, token = page_of(await self._use_cases.list_nodes(request.cluster_id), lambda node: node.id, request)
         return pb.ListNodesResponse(nodes=page, next_page_token=token)
 
     async def DeleteNode(self, request: pb.DeleteNodeRequest, context: Any) -> pb.DeleteNodeResponse:
@@ -129,29 +141,35 @@ class OperatorServicer(OperatorServiceServicer):
         return pb.UpdateDeviceTagsResponse(tags=tags)
 
     async def CreateVolume(self, request: pb.CreateVolumeRequest, context: Any) -> pb.CreateVolumeResponse:
-        durability = request.durability
-        if durability.type == volume_pb2.DURABILITY_TYPE_UNSPECIFIED:
-            durability.type = volume_pb2.DURABILITY_TYPE_NONE
-        volume = NewVolume(
-            size_bytes=request.size_bytes,
-            name=request.name,
-            cluster_ids=tuple(request.cluster_ids),
-            durability=durability,
-            gid=request.gid,
-            options=tuple(request.options),
-            block=request.block,
-            snapshot_enabled=request.snapshot_enabled,
-            snapshot_factor=request.snapshot_factor if request.snapshot_enabled else 1.0,
-        )
+        volume = _new_volume(request)
+        if request.validate_only:
+            return pb.CreateVolumeResponse(planned_volume=await self._use_cases.preview_volume(volume))
         operation = await self._use_cases.create_volume(volume, request_id=request.request_id or None)
         return pb.CreateVolumeResponse(operation=operation)
+
+    async def ExplainVolume(self, request: pb.ExplainVolumeRequest, context: Any) -> pb.ExplainVolumeResponse:
+        clusters = await self._use_cases.explain_volume(
+            _new_volume(request.volume), expanded_volume_id=request.expanded_volume_id
+        )
+        return pb.ExplainVolumeResponse(clusters=clusters)
+
+    async def PlanRebalance(self, request: pb.PlanRebalanceRequest, context: Any) -> pb.PlanRebalanceResponse:
+        plan = await self._use_cases.plan_rebalance(
+            request.cluster_id, max_moves=request.max_moves, target_deviation=request.target_deviation
+        )
+        return pb.PlanRebalanceResponse(
+            moves=plan.moves,
+            deviation_before=plan.deviation_before,
+            deviation_after=plan.deviation_after,
+            moved_bytes=plan.moved_bytes,
+        )
 
     async def GetVolume(self, request: pb.GetVolumeRequest, context: Any) -> pb.GetVolumeResponse:
         volume, mount_hosts = await self._use_cases.get_volume(request.volume_id)
         return pb.GetVolumeResponse(volume=volume, mount_hosts=mount_hosts)
 
     async def ListVolumes(self, request: pb.ListVolumesRequest, context: Any) -> pb.ListVolumesResponse:
-        page, token = _page(await self._use_cases.list_volumes(request.cluster_id), lambda volume: volume.id, request)
+        page, token = page_of(await self._use_cases.list_volumes(request.cluster_id), lambda volume: volume.id, request)
         return pb.ListVolumesResponse(volumes=page, next_page_token=token)
 
     async def DeleteVolume(self, request: pb.DeleteVolumeRequest, context: Any) -> pb.DeleteVolumeResponse:
@@ -159,8 +177,14 @@ class OperatorServicer(OperatorServiceServicer):
         return pb.DeleteVolumeResponse(operation=operation)
 
     async def ExpandVolume(self, request: pb.ExpandVolumeRequest, context: Any) -> pb.ExpandVolumeResponse:
+        if request.validate_only:
+            bricks = await self._use_cases.preview_expansion(request.volume_id, request.added_size_bytes)
+            return pb.ExpandVolumeResponse(planned_bricks=bricks)
         operation = await self._use_cases.expand_volume(
-            request.volume_id, request.added_size_bytes, request_id=request.request_id or None
+            request.volume_id,
+            request.added_size_bytes,
+            rebalance=request.rebalance if request.HasField("rebalance") else None,
+            request_id=request.request_id or None,
         )
         return pb.ExpandVolumeResponse(operation=operation)
 
@@ -170,9 +194,49 @@ class OperatorServicer(OperatorServiceServicer):
         )
         return pb.CloneVolumeResponse(operation=operation)
 
+    async def EvictBrick(self, request: pb.EvictBrickRequest, context: Any) -> pb.EvictBrickResponse:
+        operation = await self._use_cases.evict_brick(
+            request.brick_id, skip_heal_check=request.skip_heal_check, request_id=request.request_id or None
+        )
+        return pb.EvictBrickResponse(operation=operation)
+
+    async def GetVolumeHeal(self, request: pb.GetVolumeHealRequest, context: Any) -> pb.GetVolumeHealResponse:
+        return pb.GetVolumeHealResponse(
+            bricks=[
+                pb.BrickHeal(
+                    brick_id=brick_id, name=each.name, connected=each.connected, pending_count=each.pending_count
+                )
+                for brick_id, each in await self._use_cases.get_volume_heal(request.volume_id)
+            ]
+        )
+
     async def ResyncDevice(self, request: pb.ResyncDeviceRequest, context: Any) -> pb.ResyncDeviceResponse:
         operation = await self._use_cases.resync_device(request.device_id, request_id=request.request_id or None)
         return pb.ResyncDeviceResponse(operation=operation)
+
+    async def CleanupOperations(
+        self, request: pb.CleanupOperationsRequest, context: Any
+    ) -> pb.CleanupOperationsResponse:
+        await self._use_cases.cleanup_operations(request.operation_ids)
+        return pb.CleanupOperationsResponse()
+
+    async def Examine(self, request: examination_pb2.ExamineRequest, context: Any) -> examination_pb2.ExamineResponse:
+        return report_message(await self._use_cases.examine(request.cluster_id))
+
+    async def PlanRepair(
+        self, request: examination_pb2.PlanRepairRequest, context: Any
+    ) -> examination_pb2.PlanRepairResponse:
+        plan, report = await self._use_cases.plan_repair(
+            request.cluster_id, doomed_volume_ids=frozenset(request.doomed_volume_ids)
+        )
+        return plan_message(plan, report)
+
+    async def Repair(
+        self, request: examination_pb2.RepairRequest, context: Any
+    ) -> AsyncIterator[examination_pb2.RepairResponse]:
+        events = self._use_cases.repair(request.cluster_id, doomed_volume_ids=frozenset(request.doomed_volume_ids))
+        async for event in events:
+            yield event_message(event)
 
     async def GetOperation(self, request: pb.GetOperationRequest, context: Any) -> pb.GetOperationResponse:
         return pb.GetOperationResponse(operation=await self._use_cases.get_operation(request.operation_id))

@@ -1,5 +1,5 @@
 """What the gateway can do, for both of its faces. The port is in `port`, the implementation beside it by subject."""
 
-from gateway.usecases.port import NewDevice, NewNode, NewVolume, UseCases
+from gateway.usecases.port import NewBlockVolume, NewDevice, NewNode, NewVolume, UseCases
 
-__all__ = ["NewDevice", "NewNode", "NewVolume", "UseCases"]
+__all__ = ["NewBlockVolume", "NewDevice", "NewNode", "NewVolume", "UseCases"]

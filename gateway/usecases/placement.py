@@ -27,10 +27,14 @@ MOUNT_ROOT = "/var/lib/heketi/mounts"
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
-def all_options(requested: Iterable[str], settings: ProvisioningSettings) -> list[str]:
-    """All options in the order in which they are set; an unset server-wide list counts as one empty option."""
+def all_options(requested: Iterable[str], settings: ProvisioningSettings, *, block: bool = False) -> list[str]:
+    """All options in the order in which they are set; an unset server-wide list counts as one empty option.
+
+    `block` adds those of hosting volumes.
+    """
     return [
         *settings.pre_request_volume_options.split(","),
+        *(settings.block_hosting_volume_options.split(",") if block else ()),
         *requested,
         *settings.post_request_volume_options.split(","),
     ]

@@ -3,11 +3,24 @@
 Requests are frozen dataclasses in bytes; answers are the topology's messages. Everything raises BrickyardError.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from brickyard.topology.v1 import cluster_pb2, device_pb2, node_pb2, operation_pb2, topology_service_pb2, volume_pb2
+from brickyard.allocator.v1.allocator_service_pb2 import ClusterExplanation, PlanRebalanceResponse
+from brickyard.executor.v1.facts_pb2 import BrickHealFacts
+from brickyard.topology.v1 import (
+    block_volume_pb2,
+    cluster_pb2,
+    device_pb2,
+    node_pb2,
+    operation_pb2,
+    topology_service_pb2,
+    volume_pb2,
+)
+from gateway.examination.domain.model import Report
+from gateway.examination.domain.plan import Plan
+from gateway.examination.repair import RepairEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +86,25 @@ class NewVolume:
     block: bool = False
     snapshot_enabled: bool = False
     snapshot_factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBlockVolume:
+    """A block volume to make.
+
+    Attributes:
+        size_bytes: A multiple of 1 GiB, 1 GiB or more.
+        name: Unique in its hosting volume, which is chosen accordingly; empty = blockvol_ and the id.
+        cluster_ids: The clusters to try; empty = all.
+        ha_count: How many hosts export it; 0, and more than there are, means all of the cluster.
+        auth: Whether initiators must log in.
+    """
+
+    size_bytes: int
+    name: str = ""
+    cluster_ids: tuple[str, ...] = ()
+    ha_count: int = 0
+    auth: bool = False
 
 
 class UseCases(Protocol):
@@ -163,9 +195,14 @@ class UseCases(Protocol):
         """Volumes, ascending by id, without bricks."""
 
     async def expand_volume(
-        self, volume_id: str, added_size_bytes: int, *, request_id: str | None = None
+        self,
+        volume_id: str,
+        added_size_bytes: int,
+        *,
+        rebalance: bool | None = None,
+        request_id: str | None = None,
     ) -> operation_pb2.Operation:
-        """Plans, reserves and begins to add brick sets."""
+        """Plans, reserves and begins to add brick sets; `rebalance` None = as the gateway is set."""
 
     async def clone_volume(
         self, volume_id: str, *, name: str = "", request_id: str | None = None
@@ -174,6 +211,77 @@ class UseCases(Protocol):
 
     async def delete_volume(self, volume_id: str, *, request_id: str | None = None) -> operation_pb2.Operation:
         """Begins to remove a volume."""
+
+    async def preview_volume(self, volume: NewVolume) -> volume_pb2.Volume:
+        """The volume as `create_volume` would make it now, with example ids; changes nothing."""
+
+    async def preview_expansion(self, volume_id: str, added_size_bytes: int) -> Sequence[volume_pb2.Brick]:
+        """The bricks that `expand_volume` would add now, with example ids; changes nothing."""
+
+    async def explain_volume(self, volume: NewVolume, *, expanded_volume_id: str = "") -> Sequence[ClusterExplanation]:
+        """Where a volume would go and why, per cluster and device; a refusal is an answer.
+
+        With `expanded_volume_id` it is about making that volume larger by the size of `volume`.
+        """
+
+    async def plan_rebalance(
+        self, cluster_id: str, *, max_moves: int = 0, target_deviation: float = 0.0
+    ) -> PlanRebalanceResponse:
+        """Which bricks to move so that the disks of a cluster are filled alike; 0 = the allocator's default."""
+
+    async def examine(self, cluster_id: str = "") -> Report:
+        """Compares the records of a cluster, or of all, with what every agent sees; changes nothing."""
+
+    async def plan_repair(
+        self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = ()
+    ) -> tuple[Plan, Report]:
+        """What `repair` would do now, and the look that says so; changes nothing."""
+
+    def repair(self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = ()) -> AsyncIterator[RepairEvent]:
+        """Mends what is safe to mend, one action after the other.
+
+        Args:
+            cluster_id: Only this cluster; empty = all.
+            doomed_volume_ids: Ids of gluster volumes, in no record, that may be removed with their data.
+        """
+
+    async def evict_brick(
+        self, brick_id: str, *, skip_heal_check: bool = False, request_id: str | None = None
+    ) -> operation_pb2.Operation:
+        """Plans, reserves and begins to move a brick to another device; its heal is looked at in the operation."""
+
+    async def get_volume_heal(self, volume_id: str) -> Sequence[tuple[str, BrickHealFacts]]:
+        """What the bricks of a volume have to heal now, each with its id; empty for one that is not recorded."""
+
+    async def create_block_volume(
+        self, volume: NewBlockVolume, *, request_id: str | None = None
+    ) -> operation_pb2.Operation:
+        """Finds or plans a hosting volume, reserves and begins to make a block volume."""
+
+    async def get_block_volume(self, block_volume_id: str) -> block_volume_pb2.BlockVolume:
+        """One block volume, with its password."""
+
+    async def list_block_volumes(self, cluster_id: str = "") -> Sequence[block_volume_pb2.BlockVolume]:
+        """Block volumes, ascending by id, without passwords."""
+
+    async def expand_block_volume(
+        self, block_volume_id: str, new_size_bytes: int, *, request_id: str | None = None
+    ) -> operation_pb2.Operation:
+        """Reserves and begins to make a block volume larger."""
+
+    async def delete_block_volume(
+        self, block_volume_id: str, *, request_id: str | None = None
+    ) -> operation_pb2.Operation:
+        """Begins to remove a block volume; its hosting volume stays."""
+
+    async def set_block_restriction(
+        self,
+        volume_id: str,
+        restriction: volume_pb2.BlockRestriction.ValueType,
+        *,
+        request_id: str | None = None,
+    ) -> operation_pb2.Operation:
+        """Says whether a hosting volume takes new block volumes."""
 
     async def get_operation(self, operation_id: str) -> operation_pb2.Operation:
         """One operation, also for a day after it ended."""
@@ -184,6 +292,6 @@ class UseCases(Protocol):
     async def cleanup_operations(self, operation_ids: Sequence[str] = ()) -> None:
         """Spares stalled operations (empty = all) and abandoned ones their pause; it waits for no outcome.
 
-        Nothing needs it, they are retried anyway. Operations that stall in another gateway keep to their own interval;
-        unknown and ended ones are passed over.
+        Nothing needs it, they are retried anyway. Operations that stall in another gateway follow when that one renews
+        its leases; unknown and ended ones are passed over.
         """

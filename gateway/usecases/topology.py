@@ -270,12 +270,13 @@ class TopologyUseCases:
         *,
         skip_heal_check: bool = False,
         request_id: str | None = None,
+        parent_id: str = "",
     ) -> operation_pb2.Operation:
-        """See `UseCases`."""
+        """See `UseCases`; `parent_id` names the operation that it is a part of."""
         check_id("device_id", device_id)
         spec = operation_pb2.OperationSpec(
             set_device_state=operation_pb2.SetDeviceStateSpec(
-                device_id=device_id, state=state, skip_heal_check=skip_heal_check
+                device_id=device_id, state=state, skip_heal_check=skip_heal_check, parent_operation_id=parent_id
             )
         )
         return await self._begin(spec, request_id, (device_id, state, skip_heal_check))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from brickyard.topology.v1 import volume_pb2
-from gateway.usecases.port import NewDevice, NewNode, NewVolume
+from gateway.usecases.port import NewBlockVolume, NewDevice, NewNode, NewVolume
 from services.common.errors import InvalidArgumentError
 from services.common.ids import is_id
 from services.common.reasons import Reason
@@ -112,10 +112,15 @@ def check_new_volume(volume: NewVolume) -> None:
     for option in volume.options:
         if any(character in option for character in "\n\r\0"):
             raise _refuse("options", option, "must be one line")
-    _check_durability(volume.durability)
+    check_durability(volume.durability)
 
 
-def _check_durability(durability: volume_pb2.Durability) -> None:
+def check_durability(durability: volume_pb2.Durability) -> None:
+    """Refuses a durability whose type or counts cannot be; counts of 0 stand for defaults.
+
+    Raises:
+        InvalidArgumentError: Names the field and its value.
+    """
     if durability.type not in volume_pb2.DurabilityType.values():
         raise _refuse("durability.type", durability.type, "is no type of durability")
     if durability.type == volume_pb2.DURABILITY_TYPE_REPLICATE and not 0 <= durability.replica_count <= 3:
@@ -127,3 +132,14 @@ def _check_durability(durability: volume_pb2.Durability) -> None:
         raise _refuse(
             "durability.data_count+redundancy_count", "{}+{}".format(*counts), "is none of 2+1, 4+2, 8+3, 8+4"
         )
+
+
+def check_new_block_volume(volume: NewBlockVolume) -> None:
+    """See `NewBlockVolume`."""
+    check_volume_size("size_bytes", volume.size_bytes)
+    if volume.name:
+        check_volume_name(volume.name)
+    for cluster_id in volume.cluster_ids:
+        check_id("cluster_ids", cluster_id)
+    if volume.ha_count < 0:
+        raise _refuse("ha_count", volume.ha_count, "must not be negative")

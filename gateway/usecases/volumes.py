@@ -1,6 +1,6 @@
 """The use cases over volumes and operations."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from brickyard.allocator.v1.allocator_service_pb2 import PlanVolumeRequest, PlanVolumeResponse
@@ -10,10 +10,10 @@ from gateway.operations.engine import OperationEngine
 from gateway.settings import ProvisioningSettings
 from gateway.usecases.placement import all_options, named_bricks, placement_rules, planned_volume
 from gateway.usecases.port import NewVolume
-from gateway.usecases.topology import TopologyUseCases
+from gateway.usecases.previews import Preparation, PreviewUseCases
 from gateway.usecases.validation import check_id, check_new_volume, check_volume_name, check_volume_size
 from services.common.channels import call_aio
-from services.common.errors import AbortedError
+from services.common.errors import AbortedError, BrickyardError
 from services.common.ids import new_id
 from services.common.logs import get_logger
 from services.common.reasons import Reason
@@ -23,11 +23,7 @@ _log = get_logger()
 _MAX_PLANS = 8
 
 
-# What to plan, and what to record of the plan.
-_Preparation = tuple[PlanVolumeRequest, Callable[[PlanVolumeResponse], operation_pb2.OperationSpec]]
-
-
-class GatewayUseCases(TopologyUseCases):
+class GatewayUseCases(PreviewUseCases):
     """All use cases of the gateway."""
 
     def __init__(
@@ -53,7 +49,16 @@ class GatewayUseCases(TopologyUseCases):
         )
         if first is not None:
             return first
-        options = all_options(volume.options, self._settings)
+        preparation = self._creation(volume)
+
+        async def prepare() -> Preparation:
+            return preparation
+
+        return await self._begin_planned(prepare, request_id, volume)
+
+    def _creation(self, volume: NewVolume) -> Preparation:
+        """What to plan for a new volume, and what to record of the plan."""
+        options = all_options(volume.options, self._settings, block=volume.block)
         snapshot_factor = volume.snapshot_factor if volume.snapshot_enabled else 1.0
         plan_request = PlanVolumeRequest(
             size_bytes=volume.size_bytes,
@@ -73,21 +78,18 @@ class GatewayUseCases(TopologyUseCases):
                 )
             )
 
-        async def prepare() -> _Preparation:
-            return plan_request, spec_of
-
-        return await self._begin_planned(prepare, request_id, volume)
+        return plan_request, spec_of
 
     async def _begin_planned(
         self,
-        prepare: Callable[[], Awaitable[_Preparation]],
+        prepare: Callable[[], Awaitable[Preparation]],
         request_id: str | None,
         asked: object,
     ) -> operation_pb2.Operation:
         """Plans and begins; prepares and plans again while others change what the plan stands on."""
         for attempt in range(1, _MAX_PLANS + 1):
             plan_request, spec_of = await prepare()
-            plan = await call_aio(self._allocator.PlanVolume, plan_request)
+            plan = await self._plan(plan_request)
             try:
                 return await self._begin(spec_of(plan), request_id, asked)
             except AbortedError as error:
@@ -96,26 +98,64 @@ class GatewayUseCases(TopologyUseCases):
                 _log.info("volume.plan_outdated", attempt=attempt, message=error.message)
         raise AssertionError  # the loop returns or raises
 
+    async def _plan(self, request: PlanVolumeRequest) -> PlanVolumeResponse:
+        """A plan; a busy server says so first, also where no plan fits (Heketi's order)."""
+        try:
+            plan: PlanVolumeResponse = await call_aio(self._allocator.PlanVolume, request)
+        except BrickyardError:
+            await self._engine.check_slot()
+            raise
+        return plan
+
+    async def plan_again(
+        self, operation: operation_pb2.Operation, *, without_nodes: Iterable[str], without_devices: Iterable[str]
+    ) -> Sequence[volume_pb2.Brick]:
+        """New bricks for the volume that an operation makes, in its cluster, after some nodes or devices failed.
+
+        Raises:
+            BrickyardError: The refusals of placement.
+        """
+        volume = operation.spec.create_volume.volume
+        factor = volume.snapshot_factor if volume.snapshot_enabled else 1.0
+        # Without name and limit: the volume has the one already, and counts for the other.
+        request = PlanVolumeRequest(
+            size_bytes=volume.size_bytes,
+            rules=placement_rules(volume.durability, factor, volume.options, self._settings),
+            cluster_ids=[volume.cluster_id],
+            block=volume.block,
+            freed_bricks=volume.bricks,
+            excluded_node_ids=sorted(without_nodes),
+            excluded_device_ids=sorted(without_devices),
+        )
+        plan = await call_aio(self._allocator.PlanVolume, request)
+        return named_bricks(volume.id, plan, [new_id() for _ in plan.bricks])
+
     async def expand_volume(
-        self, volume_id: str, added_size_bytes: int, *, request_id: str | None = None
+        self,
+        volume_id: str,
+        added_size_bytes: int,
+        *,
+        rebalance: bool | None = None,
+        request_id: str | None = None,
     ) -> operation_pb2.Operation:
         """See `UseCases`."""
         check_id("volume_id", volume_id)
         check_volume_size("added_size_bytes", added_size_bytes)
-        asked = (volume_id, added_size_bytes)
+        moves_data = self._settings.rebalance_on_expansion if rebalance is None else rebalance
+        asked = (volume_id, added_size_bytes) if rebalance is None else (volume_id, added_size_bytes, rebalance)
         first = await self._repeated(
             operation_pb2.OperationSpec(expand_volume=operation_pb2.ExpandVolumeSpec()), request_id, asked
         )
         if first is not None:
             return first
 
-        async def prepare() -> _Preparation:
+        async def prepare() -> Preparation:
             volume, _ = await self.get_volume(volume_id)
-            return self._expansion(volume, added_size_bytes)
+            return self._expansion(volume, added_size_bytes, rebalance=moves_data)
 
         return await self._begin_planned(prepare, request_id, asked)
 
-    def _expansion(self, volume: volume_pb2.Volume, added_size_bytes: int) -> _Preparation:
+    def _expansion(self, volume: volume_pb2.Volume, added_size_bytes: int, *, rebalance: bool) -> Preparation:
         """What to plan for a volume as it is now, and what to record of the plan."""
         factor = volume.snapshot_factor if volume.snapshot_enabled else 1.0
         plan_request = PlanVolumeRequest(
@@ -133,7 +173,7 @@ class GatewayUseCases(TopologyUseCases):
                     volume_id=volume.id,
                     added_size_bytes=added_size_bytes,
                     bricks=bricks,
-                    rebalance=self._settings.rebalance_on_expansion,
+                    rebalance=rebalance,
                 )
             )
 

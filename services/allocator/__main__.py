@@ -18,11 +18,19 @@ Example:
 )
 @config_option()
 @click.option("--topology", default="127.0.0.1:7401", show_default=True, help="Address of the topology service.")
+@click.option(
+    "--spread-weight",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="A weight of the spread strategy: full_at (0.8), reuse_slack (0.02), full_reuse_slack (0.03), "
+    "zone_slack (0.25), arbiter (0.1), reuse_checks (64).",
+)
 @server_options("127.0.0.1:7402")
 @log_options("brickyard-allocator")
 def main(
     *,
     topology: str,
+    spread_weight: tuple[str, ...],
     listen: tuple[str, ...],
     tls_dir: Path | None,
     insecure_plaintext: bool,
@@ -33,13 +41,18 @@ def main(
     del log_level  # set up by its option
     # Imported late: --help and a wrong flag should not wait for gRPC.
     from services.allocator.bootstrap import run_allocator  # noqa: PLC0415
+    from services.allocator.domain.strategies import SpreadWeights  # noqa: PLC0415
     from services.common.errors import BrickyardError  # noqa: PLC0415
 
+    try:
+        weights = SpreadWeights.of(spread_weight)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--spread-weight") from error
     settings = server_settings(
         listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
     )
     try:
-        run_allocator(settings, topology=topology)
+        run_allocator(settings, topology=topology, weights=weights)
     except BrickyardError as error:
         raise click.ClickException(error.message) from error
 

@@ -2,6 +2,7 @@
 
 from brickyard.allocator.v1.allocator_service_pb2_grpc import add_AllocatorServiceServicer_to_server
 from brickyard.topology.v1.topology_service_pb2_grpc import TopologyServiceStub
+from services.allocator.domain.strategies import SpreadWeights
 from services.allocator.inventory import InventoryCache
 from services.allocator.servicer import ACCESS, SERVICE, AllocatorServicer
 from services.common.channels import call, open_channel
@@ -10,12 +11,13 @@ from services.common.server import RunningServer, ServedService, run_until_stopp
 from services.common.settings import ServerSettings
 
 
-def run_allocator(settings: ServerSettings, *, topology: str) -> None:
+def run_allocator(settings: ServerSettings, *, topology: str, weights: SpreadWeights | None = None) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Args:
         settings: Where and how it listens.
         topology: Address of the topology service.
+        weights: Of the spread strategy; None for the defaults.
 
     Raises:
         FailedPreconditionError: An address cannot be bound.
@@ -25,6 +27,8 @@ def run_allocator(settings: ServerSettings, *, topology: str) -> None:
     servicer = AllocatorServicer(
         InventoryCache(lambda request: call(stub.GetInventory, request)),
         lambda request: call(stub.ListCandidateClusters, request),
+        lambda request: call(stub.ListReservations, request),
+        weights,
     )
     server = RunningServer(
         [ServedService(SERVICE, lambda server: add_AllocatorServiceServicer_to_server(servicer, server))],

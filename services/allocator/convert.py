@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from brickyard.allocator.v1 import allocator_service_pb2 as pb
 from brickyard.topology.v1 import device_pb2, inventory_pb2, node_pb2, volume_pb2
 from services.allocator.domain import model
+from services.allocator.domain.device_texts import device_text
+from services.allocator.domain.index import PlacementIndex
+from services.allocator.domain.refusal import DeviceVerdict, Refusal
 from services.allocator.domain.refusal import Reason as DeviceReason
-from services.allocator.domain.refusal import Refusal
 from services.common.errors import (
     BrickyardError,
     FailedPreconditionError,
@@ -38,8 +40,9 @@ _ROLES = {
 }
 _INVALID = {Reason.INVALID_TAG_RULE, Reason.AVERAGE_FILE_SIZE_TOO_LARGE}
 _STATE = {Reason.NO_NODES, Reason.NO_ONLINE_DEVICES}
-# The details travel in a header of limited size; the refusals that say most come first.
-_MAX_DEVICES_IN_ERROR = 12
+# The details travel in a header of limited size, in characters; ExplainVolume tells all.
+_MAX_DETAILS = 1900
+_MAX_OPERATIONS_IN_ERROR = 2
 
 
 def node(message: inventory_pb2.InventoryNode) -> model.InventoryNode:
@@ -87,7 +90,7 @@ def volume_request(
                 redundancy=durability.redundancy_count,
             ),
             snapshot_factor=rules.snapshot_factor or 1.0,
-            zone_rule=model.ZoneRule.STRICT if rules.zone_rule == pb.ZONE_RULE_STRICT else model.ZoneRule.NONE,
+            zone_rule=zone_rule(rules),
             tag_rule=rules.tag_rule,
             arbiter=rules.arbiter,
             average_file_size_bytes=rules.average_file_size_bytes or model.DEFAULT_AVERAGE_FILE_SIZE_BYTES,
@@ -104,21 +107,28 @@ def volume_request(
         raise InvalidArgumentError(Reason.INVALID_ARGUMENT, f"placement request: {error}", field="rules") from error
 
 
+def zone_rule(rules: pb.PlacementRules) -> model.ZoneRule:
+    """The zone rule; not given is the same as none."""
+    return model.ZoneRule.STRICT if rules.zone_rule == pb.ZONE_RULE_STRICT else model.ZoneRule.NONE
+
+
 def placed_bricks(placement: model.Placement) -> list[pb.PlacedBrick]:
     """The bricks of a plan in gluster's order."""
-    return [
-        pb.PlacedBrick(
-            set_index=brick.set_index,
-            position=brick.position,
-            device_id=brick.device_id,
-            node_id=brick.node_id,
-            size_bytes=brick.size_bytes,
-            thin_pool_size_bytes=brick.thin_pool_size_bytes,
-            pool_metadata_size_bytes=brick.pool_metadata_size_bytes,
-            role=_ROLES[brick.role],
-        )
-        for brick in placement.bricks
-    ]
+    return [placed_brick(brick) for brick in placement.bricks]
+
+
+def placed_brick(brick: model.PlacedBrick) -> pb.PlacedBrick:
+    """One brick of a plan."""
+    return pb.PlacedBrick(
+        set_index=brick.set_index,
+        position=brick.position,
+        device_id=brick.device_id,
+        node_id=brick.node_id,
+        size_bytes=brick.size_bytes,
+        thin_pool_size_bytes=brick.thin_pool_size_bytes,
+        pool_metadata_size_bytes=brick.pool_metadata_size_bytes,
+        role=_ROLES[brick.role],
+    )
 
 
 def refusal_error(cluster_id: str, wanted: model.VolumeRequest, refusal: Refusal) -> BrickyardError:
@@ -140,15 +150,55 @@ def refusal_error(cluster_id: str, wanted: model.VolumeRequest, refusal: Refusal
         rule=wanted.tag_rule,
         stopped_by=refusal.stopped_by.value if refusal.stopped_by else "",
         device_count=len(refusal.devices),
-        devices=json.dumps(list(_device_rows(refusal)), separators=(",", ":")),
+        devices=device_details(refusal.devices),
     )
 
 
-def _device_rows(refusal: Refusal) -> Iterable[dict[str, object]]:
+def device_details(verdicts: Iterable[DeviceVerdict]) -> str:
+    """The verdicts that say most, as JSON of limited length: those that do not fit, the nearest to fitting first."""
     fitting = {DeviceReason.FITS, DeviceReason.FITS_ARBITER}
-    rows = sorted(refusal.devices, key=lambda verdict: (verdict.reason in fitting, verdict.missing_bytes))
-    for verdict in rows[:_MAX_DEVICES_IN_ERROR]:
-        row: dict[str, object] = {"device": verdict.device_id, "node": verdict.node_id, "reason": verdict.reason.value}
-        if verdict.missing_bytes:
-            row["missing_bytes"] = verdict.missing_bytes
-        yield row
+    ordered = sorted(verdicts, key=lambda verdict: (verdict.reason in fitting, verdict.missing_bytes))
+    rows: list[str] = []
+    left = _MAX_DETAILS
+    for verdict in ordered:
+        row = json.dumps(_device_row(verdict), separators=(",", ":"))
+        left -= len(row) + 1
+        if left < 0:
+            break
+        rows.append(row)
+    return f"[{','.join(rows)}]"
+
+
+def _device_row(verdict: DeviceVerdict) -> dict[str, object]:
+    row: dict[str, object] = {"device": verdict.device_id, "node": verdict.node_id, "reason": verdict.reason.value}
+    if verdict.missing_bytes:
+        row["missing_bytes"] = verdict.missing_bytes
+    if verdict.operation_ids:
+        row["operations"] = verdict.operation_ids[:_MAX_OPERATIONS_IN_ERROR]
+    return row
+
+
+def device_explanations(
+    index: PlacementIndex, verdicts: Iterable[DeviceVerdict], tag_rule: str
+) -> list[pb.DeviceExplanation]:
+    """The verdicts with all that a person wants to see of a device."""
+    found: list[pb.DeviceExplanation] = []
+    for verdict in verdicts:
+        about, holder = index.devices[verdict.device_id], index.nodes[verdict.node_id]
+        found.append(
+            pb.DeviceExplanation(
+                device_id=about.id,
+                node_id=holder.id,
+                hostname=holder.hostname,
+                path=about.path,
+                zone=holder.zone,
+                reason=verdict.reason.value,
+                text=device_text(verdict, tag_rule),
+                total_bytes=about.total_bytes,
+                free_bytes=verdict.free_bytes,
+                needed_bytes=verdict.needed_bytes,
+                missing_bytes=verdict.missing_bytes,
+                operation_ids=verdict.operation_ids,
+            )
+        )
+    return found

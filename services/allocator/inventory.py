@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from brickyard.topology.v1.topology_service_pb2 import GetInventoryRequest, GetInventoryResponse
 from services.allocator import convert
@@ -12,13 +13,18 @@ from services.common.errors import NotFoundError
 FetchInventory = Callable[[GetInventoryRequest], GetInventoryResponse]
 
 
+# Node sets that came in one by one are checked against all of them after so many revisions: a set whose last brick set
+# is gone, or that another gateway's operation made while nobody looked, is only a hint that is missed until then.
+_ALL_NODE_SETS_EVERY = 256
+
+
 class InventoryCache:
     """One prepared index per cluster. An answer is never older than the call: topology is asked every time."""
 
     def __init__(self, fetch: FetchInventory) -> None:
         """`fetch` is topology's GetInventory."""
         self._fetch = fetch
-        self._indexes: dict[str, PlacementIndex] = {}
+        self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()
 
     def current(self, cluster_id: str) -> PlacementIndex:
@@ -27,36 +33,60 @@ class InventoryCache:
         Raises:
             BrickyardError: CLUSTER_NOT_FOUND, or topology does not answer.
         """
-        known = self._indexes.get(cluster_id)
-        since = known.revision if known is not None else 0
+        known = self._known.get(cluster_id)
+        request = GetInventoryRequest(cluster_id=cluster_id)
+        if known is not None:
+            request.since_revision = known.index.revision
+            request.all_node_sets = known.index.revision - known.checked_revision >= _ALL_NODE_SETS_EVERY
         try:
-            answer = self._fetch(GetInventoryRequest(cluster_id=cluster_id, since_revision=since))
+            answer = self._fetch(request)
         except NotFoundError:
-            self._indexes.pop(cluster_id, None)
+            self._known.pop(cluster_id, None)
             raise
-        if known is not None and not answer.complete and answer.revision == known.revision:
-            return known
-        fresh = self._updated(cluster_id, known, answer)
+        if known is not None and not answer.complete and answer.revision == known.index.revision:
+            return known.index
+        fresh = _updated(cluster_id, known, answer)
         with self._lock:
-            newest = self._indexes.get(cluster_id)
-            if newest is None or newest.revision <= fresh.revision:
-                self._indexes[cluster_id] = fresh
-        return fresh
+            newest = self._known.get(cluster_id)
+            if newest is None or newest.index.revision <= fresh.index.revision:
+                self._known[cluster_id] = fresh
+        return fresh.index
 
-    @staticmethod
-    def _updated(cluster_id: str, known: PlacementIndex | None, answer: GetInventoryResponse) -> PlacementIndex:
-        devices = [convert.device(message) for message in answer.devices]
-        nodes = {message.id: convert.node(message) for message in answer.nodes}
-        if known is None or answer.complete:
-            return PlacementIndex(Inventory(cluster_id, answer.revision, tuple(nodes.values()), tuple(devices)))
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An index, and the revision at which its node sets were all of them."""
+
+    index: PlacementIndex
+    checked_revision: int
+
+
+def _updated(cluster_id: str, known: _Known | None, answer: GetInventoryResponse) -> _Known:
+    told = frozenset(frozenset(message.node_ids) for message in answer.node_sets)
+    everything = answer.complete or answer.all_node_sets
+    if known is None or everything:
+        node_sets, checked_revision = told, answer.revision
+    else:
+        node_sets, checked_revision = known.index.node_sets | told, known.checked_revision
+    return _Known(_index(cluster_id, known.index if known else None, answer, node_sets), checked_revision)
+
+
+def _index(
+    cluster_id: str,
+    known: PlacementIndex | None,
+    answer: GetInventoryResponse,
+    node_sets: frozenset[frozenset[str]],
+) -> PlacementIndex:
+    devices = {message.id: convert.device(message) for message in answer.devices}
+    nodes = {message.id: convert.node(message) for message in answer.nodes}
+    if known is not None and not answer.complete:
         if not nodes and not answer.removed_node_ids and not answer.removed_device_ids:
-            return known.with_changes(answer.revision, devices)
-        all_nodes = {**known.nodes, **nodes}
-        all_devices = {**known.devices, **{device.id: device for device in devices}}
+            return known.with_changes(answer.revision, devices.values(), node_sets)
+        nodes, devices = {**known.nodes, **nodes}, {**known.devices, **devices}
         for removed in answer.removed_device_ids:
-            all_devices.pop(removed, None)
+            devices.pop(removed, None)
         for removed in answer.removed_node_ids:
-            all_nodes.pop(removed, None)
-        return PlacementIndex(
-            Inventory(cluster_id, answer.revision, tuple(all_nodes.values()), tuple(all_devices.values()))
-        )
+            nodes.pop(removed, None)
+    return PlacementIndex(
+        Inventory(cluster_id, answer.revision, tuple(nodes.values()), tuple(devices.values()), tuple(node_sets))
+    )

@@ -46,8 +46,8 @@ def channel_options(server_name: str | None = None) -> Options:
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         # A dead node must be noticed while a call waits for it.
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", 12_000),
+        ("grpc.keepalive_timeout_ms", 8_000),
         ("grpc.http2.max_pings_without_data", 0),
         # After a restart of the server the first new call should not wait long.
         ("grpc.initial_reconnect_backoff_ms", 100),

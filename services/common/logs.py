@@ -11,6 +11,7 @@ from services.common.context import request_id
 
 LogFormat = Literal["json", "text"]
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_level = "info"
 
 
 def _add_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -38,12 +39,28 @@ def configure_logs(*, process: str, level: str = "info", log_format: LogFormat =
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         # Loggers are made at import, before this runs; a cached one would keep what it was made with.
         cache_logger_on_first_use=False,
     )
+    set_level_of_logs(level)
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def level_of_logs() -> str:
+    """Least severity that this process logs now: one of LOG_LEVELS, or "critical"."""
+    return _level
+
+
+def set_level_of_logs(level: str) -> None:
+    """Changes the least severity that this process logs.
+
+    Args:
+        level: One of LOG_LEVELS, or "critical", which is more than anything that we log: silence.
+    """
+    global _level  # noqa: PLW0603 - structlog's set-up is one for the process, and does not tell its level
+    _level = level
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())))
 
 
 def get_logger() -> Any:

@@ -35,7 +35,12 @@ class ServerSettings:
     grace_s: float
 
 
-def _load_file(context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+def load_file(context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Callback of the --config flag: makes the settings of a TOML file the defaults of the command.
+
+    Raises:
+        click.BadParameter: It cannot be read, is no TOML, or names a setting that does not exist.
+    """
     if path is None:
         return None
     try:
@@ -68,7 +73,7 @@ def config_option() -> Callable[[_Command], _Command]:
         type=click.Path(dir_okay=False, path_type=Path),
         is_eager=True,
         expose_value=False,
-        callback=_load_file,
+        callback=load_file,
         help="TOML file with any of these settings, named with underscores.",
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from brickyard.executor.v1 import executor_service_pb2_grpc as service
 from services.common.server import RunningServer, ServedService
 from services.executor.access import ACCESS, SERVICE
+from services.executor.debts import Debts, in_background
 from services.executor.journal import Journal
 from services.executor.node import Node, NodeLookup, only
 from services.executor.servicer import ExecutorServicer
@@ -46,9 +47,11 @@ def local_agent(settings: NodeSettings, state_directory: Path, *, parallel: int)
 
     state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     journal = Journal(state_directory / "journal.sqlite3")
-    node = Node(LocalRunner(parallel=parallel), journal, settings)
+    debts = Debts(state_directory / "debts.json", in_background)
+    node = Node(LocalRunner(parallel=parallel), journal, settings, debts)
     # Before the first answer: whoever is told that the node is ready may start its volumes.
     node.mount_bricks()
+    node.pay_debts()
     return Agent(only(node), journal.close)
 
 

@@ -11,6 +11,7 @@ from services.executor.filesystem import commands as filesystem
 from services.executor.filesystem import mounts
 from services.executor.lvm import commands as lvm
 from services.executor.lvm import reports
+from services.executor.orphans import end_orphan
 from services.executor.plan import BrickState, Step, plan_create, plan_release, plan_removal, state_of
 from services.executor.policy import BrickSpec, check_new_brick, is_snapshot_mount
 from services.executor.runners.base import CommandFailedError
@@ -193,8 +194,7 @@ def _perform_step(tools: Tools, spec: BrickSpec, step: Step) -> None:
         except CommandFailedError as error:
             raise _lvm_error(spec, error) from error
     elif step is Step.MAKE_FILESYSTEM:
-        with failing_as(Reason.FILESYSTEM_FAILED, device=spec.device):
-            runner.run(filesystem.make_xfs(spec.device, arbiter=spec.arbiter), timeout_s=filesystem.MAKE_TIMEOUT_S)
+        _make_filesystem(tools, spec)
     elif step is Step.ADD_TO_FSTAB:
         with tools.locks.fstab:
             text = mounts.with_entry(runner.read_text(tools.policy.fstab), spec.mount)
@@ -207,6 +207,18 @@ def _perform_step(tools: Tools, spec: BrickSpec, step: Step) -> None:
         if spec.gid:
             runner.set_group(spec.path, spec.gid)
             runner.set_mode(spec.path, _GROUP_MODE)
+
+
+def _make_filesystem(tools: Tools, spec: BrickSpec) -> None:
+    with failing_as(Reason.FILESYSTEM_FAILED, device=spec.device):
+        command = filesystem.make_xfs(spec.device, arbiter=spec.arbiter)
+        try:
+            tools.runner.run(command, timeout_s=filesystem.MAKE_TIMEOUT_S)
+        except CommandFailedError as error:
+            if not filesystem.says_too_small(error.result.complaint):
+                raise
+            command = filesystem.make_xfs(spec.device, arbiter=spec.arbiter, tiny=True)
+            tools.runner.run(command, timeout_s=filesystem.MAKE_TIMEOUT_S)
 
 
 def _undo(tools: Tools, spec: BrickSpec, made: list[Step]) -> None:
@@ -295,7 +307,12 @@ def _remove_step(tools: Tools, spec: BrickSpec, step: Step) -> None:
 
 def _unmount(tools: Tools, spec: BrickSpec) -> None:
     try:
-        tools.unmount(spec.mount_point)
+        try:
+            tools.unmount(spec.mount_point)
+        except OSError as error:
+            if error.errno != errno.EBUSY or not end_orphan(tools, spec.path):
+                raise
+            tools.unmount(spec.mount_point)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise FailedPreconditionError(
@@ -317,7 +334,8 @@ def _remove_from_fstab(tools: Tools, spec: BrickSpec) -> None:
 
 def _remove(tools: Tools, spec: BrickSpec, *names: str) -> None:
     try:
-        tools.runner.run(lvm.remove_logical_volumes(spec.vg, *names), timeout_s=lvm.TIMEOUT_S)
+        command = lvm.remove_logical_volumes(spec.vg, *names, with_pool=spec.pool in names)
+        tools.runner.run(command, timeout_s=lvm.TIMEOUT_S)
     except CommandFailedError as error:
         complaint = error.result.complaint
         if reports.says_in_use(complaint):

@@ -1,4 +1,4 @@
-"""Copies of volumes, by a snapshot that lives no longer than the call. Effects: through the runner.
+"""Copies of volumes, by a snapshot that lives little longer than the call. Effects: through the runner.
 
 The snapshot is named after the copy's id, so that a repeated call, and the removal of the copy, find what an
 interrupted call has left. A copy has the options of its source, the source's id too, until its own id is set; in
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from services.common.errors import BrickyardError, InternalError, NotFoundError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
-from services.executor import copies
+from services.executor import afterwards, copies
+from services.executor.debts import Debt, DebtKind
 from services.executor.filesystem import mounts
 from services.executor.gluster import commands as gluster
-from services.executor.gluster import reports, snapshots
+from services.executor.gluster import reports, snapshots, store
 from services.executor.growth import refuse_foreign
 from services.executor.tools import Tools
 from services.executor.volumes import get_volume, gluster_error, owner_of, remove_volume, run_changes
@@ -30,12 +31,14 @@ class CloneSpec:
         source_id: Its id.
         name: Name of the copy.
         volume_id: Id of the copy, kept in it as an option.
+        source_bricks: "host:/path" of each brick of the volume to copy.
     """
 
     source_name: str
     source_id: str
     name: str
     volume_id: str
+    source_bricks: tuple[str, ...] = ()
 
     @property
     def snapshot(self) -> str:
@@ -54,30 +57,48 @@ class Copy:
 def clone_volume(tools: Tools, spec: CloneSpec) -> Copy:
     """Copies a volume, or finishes the copy that an interrupted call has begun.
 
-    One process looks, one makes all changes, one looks at the result. On failure all that this call made is removed.
+    One process makes all changes; others look, before and after, only at what glusterd's files do not tell. On failure
+    all that this call made is removed.
 
     Raises:
         NotFoundError: GLUSTER_VOLUME_NOT_FOUND, there is no source.
         InternalError: GLUSTER_FAILED, also when the source or the copy's name belongs to somebody else.
         FailedPreconditionError: GLUSTERD_NOT_RUNNING.
     """
+    try:
+        return _clone(tools, spec)
+    finally:
+        # The snapshot goes; and data of the source that was being moved goes on being moved.
+        afterwards.pay(tools)
+
+
+def _clone(tools: Tools, spec: CloneSpec) -> Copy:
     with tools.locks.gluster:
-        snapshot, (source, copy) = copies.look(tools, spec.snapshot, spec.source_name, spec.name)
+        snapshot, (source, copy) = _look(tools, spec)
         if source is None:
             raise NotFoundError(
                 Reason.GLUSTER_VOLUME_NOT_FOUND, f"Volume {spec.source_name} does not exist", volume=spec.source_name
             )
-        refuse_foreign(source, spec.source_id)
+        refuse_foreign(source, spec.source_id, spec.source_bricks)
         if copy is None:
             _make(tools, spec, source, leftover=snapshot is not None)
         elif not _finish(tools, spec, copy, snapshot):
             return _result(tools, copy, source)
         try:
-            return _result(tools, get_volume(tools, spec.name), source)
+            return _result(tools, get_volume(tools, spec.name, spec.volume_id), source)
         except BrickyardError:
             if copy is None:
                 _undo(tools, spec, source, cloned=True)
             raise
+
+
+def _look(tools: Tools, spec: CloneSpec) -> tuple[snapshots.Snapshot | None, list[reports.GlusterVolume | None]]:
+    """Snapshot, source and copy; without asking where glusterd's files know of the source, and of nothing else."""
+    source = store.read_volume(spec.source_name, tools.runner.read_text)
+    begun = (store.info_path(spec.name), store.snapshot_path(spec.snapshot))
+    if owner_of(source) == spec.source_id and not any(tools.runner.exists(path) for path in begun):
+        return None, [source, None]
+    return copies.look(tools, spec.snapshot, spec.source_name, spec.name)
 
 
 def _make(tools: Tools, spec: CloneSpec, source: reports.GlusterVolume, *, leftover: bool) -> None:
@@ -89,15 +110,17 @@ def _make(tools: Tools, spec: CloneSpec, source: reports.GlusterVolume, *, lefto
         snapshots.clone(spec.name, spec.snapshot),
         gluster.start_volume(spec.name),
         *gluster.set_options(spec.name, [(gluster.ID_OPTION, spec.volume_id)]),
-        snapshots.delete(spec.snapshot),
     ]
-    done, complaint = run_changes(tools, commands)
-    if complaint and done == len(commands) - 1:
-        complaint = _delete_snapshot(tools, spec.snapshot)
+    done, complaint = afterwards.around_moving(
+        tools, spec.source_name, spec.source_id, lambda: run_changes(tools, commands)
+    )
     if complaint:
-        cloned = done > commands.index(snapshots.clone(spec.name, spec.snapshot))
-        _undo(tools, spec, source, cloned=cloned or not reports.says_taken(complaint))
+        # A copy that was there before this call came to its turn is another node's, made for the same operation.
+        turn = commands.index(snapshots.clone(spec.name, spec.snapshot))
+        _undo(tools, spec, source, cloned=done > turn or (done == turn and not reports.says_taken(complaint)))
         raise gluster_error(complaint, volume=spec.name, source=spec.source_name)
+    # Not before the copy has its id: until then the snapshot tells whose the copy is.
+    tools.debts.note(Debt(DebtKind.REMOVE_SNAPSHOT, spec.snapshot))
 
 
 def _finish(tools: Tools, spec: CloneSpec, copy: reports.GlusterVolume, snapshot: snapshots.Snapshot | None) -> bool:
@@ -113,21 +136,11 @@ def _finish(tools: Tools, spec: CloneSpec, copy: reports.GlusterVolume, snapshot
     commands += [] if mine else gluster.set_options(spec.name, [(gluster.ID_OPTION, spec.volume_id)])
     _done, complaint = run_changes(tools, commands)
     if not complaint and snapshot is not None:
-        complaint = _delete_snapshot(tools, spec.snapshot)
+        complaint = copies.delete_snapshot(tools, spec.snapshot)
     if complaint:
         # Left as it was found: the next call, or the removal of the copy, comes back to it.
         raise gluster_error(complaint, volume=spec.name, source=spec.source_name)
     return bool(commands) or snapshot is not None
-
-
-def _delete_snapshot(tools: Tools, name: str) -> str:
-    """Removes a snapshot, deactivated first if it cannot be removed at once; the complaint if it stays."""
-    _done, complaint = run_changes(tools, [snapshots.delete(name)])
-    if complaint and not snapshots.says_no_snapshot(complaint):
-        # gluster unmounts it, with little patience, while its brick processes still end.
-        run_changes(tools, [snapshots.deactivate(name)])
-        _done, complaint = run_changes(tools, [snapshots.delete(name)])
-    return "" if snapshots.says_no_snapshot(complaint) else complaint
 
 
 def _undo(tools: Tools, spec: CloneSpec, source: reports.GlusterVolume, *, cloned: bool) -> None:
@@ -146,7 +159,7 @@ def _undo(tools: Tools, spec: CloneSpec, source: reports.GlusterVolume, *, clone
             remove_volume(tools, copy)
             copies.remove_copies_of(tools, copy.uuid)
         if snapshot is not None:
-            failure = _delete_snapshot(tools, spec.snapshot)
+            failure = copies.delete_snapshot(tools, spec.snapshot)
             if failure:
                 _log.warning("clone.undo_failed", snapshot=spec.snapshot, error=failure)
     except BrickyardError as error:
@@ -178,7 +191,7 @@ def remove_remains(tools: Tools, name: str, volume_id: str, removed: reports.Glu
             return
         if found is not None and copies.is_made_of(tools, found, taken):
             remove_volume(tools, found)
-        failure = _delete_snapshot(tools, snapshot)
+        failure = copies.delete_snapshot(tools, snapshot)
         if failure:
             raise gluster_error(f"Unable to delete snapshot {snapshot}: {failure}", snapshot=snapshot)
 

@@ -12,7 +12,7 @@ from services.executor.lvm import reports as lvm_reports
 from services.executor.lvm.reports import LogicalVolume
 from services.executor.runners.base import CommandFailedError
 from services.executor.tools import Tools, command_error, failing_as
-from services.executor.volumes import gluster_error, run_read
+from services.executor.volumes import gluster_error, run_changes, run_read
 
 _log = get_logger()
 
@@ -151,6 +151,16 @@ def _ask(tools: Tools, *questions: list[str]) -> list[str]:
     return reports.split_answers(text, len(questions))
 
 
+def delete_snapshot(tools: Tools, name: str) -> str:
+    """Removes a snapshot, deactivated first if it cannot be removed at once; the complaint if it stays."""
+    _done, complaint = run_changes(tools, [snapshots.delete(name)])
+    if complaint and not snapshots.says_no_snapshot(complaint):
+        # gluster unmounts it, with little patience, while its brick processes still end.
+        run_changes(tools, [snapshots.deactivate(name)])
+        _done, complaint = run_changes(tools, [snapshots.delete(name)])
+    return "" if snapshots.says_no_snapshot(complaint) else complaint
+
+
 def look(
     tools: Tools, snapshot: str, *names: str
 ) -> tuple[snapshots.Snapshot | None, list[reports.GlusterVolume | None]]:
@@ -164,6 +174,17 @@ def look(
     taken = snapshots.parse_snapshots(first)
     volumes = [reports.parse_volume(text, name) for name, text in zip(names, others, strict=True)]
     return (taken[0] if taken else None), volumes
+
+
+def look_at_all(tools: Tools) -> tuple[tuple[reports.GlusterVolume, ...], tuple[snapshots.Snapshot, ...]]:
+    """All volumes and all snapshots, by one process.
+
+    Raises:
+        InternalError: GLUSTER_FAILED.
+        FailedPreconditionError: GLUSTERD_NOT_RUNNING.
+    """
+    volumes, taken = _ask(tools, ["volume", "info"], snapshots.info())
+    return reports.parse_volumes(volumes), snapshots.parse_snapshots(taken)
 
 
 def is_made_of(tools: Tools, volume: reports.GlusterVolume, snapshot: snapshots.Snapshot) -> bool:

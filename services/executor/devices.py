@@ -5,6 +5,7 @@ from contextlib import suppress
 from services.common.errors import FailedPreconditionError, InternalError, NotFoundError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
+from services.common.units import MIB
 from services.executor.filesystem import commands as filesystem
 from services.executor.lvm import commands as lvm
 from services.executor.lvm import reports
@@ -13,6 +14,8 @@ from services.executor.tools import Tools, failing_as
 
 _log = get_logger()
 _OURS = "vg_"
+# LVM's own area takes half of it; what is left holds the smallest of arbiter bricks.
+MIN_DISK_BYTES = 256 * MIB
 # udev's link by PV uuid would name the device after what we made of it.
 _OWN_LINK = "/dev/disk/by-id/lvm-pv-uuid-"
 
@@ -28,7 +31,7 @@ def create_device(
     Raises:
         PermissionDeniedError: DEVICE_NOT_ALLOWED, path or wiping is against the node's policy.
         NotFoundError: DEVICE_NOT_FOUND_ON_NODE, there is no such block device.
-        FailedPreconditionError: DEVICE_IN_USE, with Heketi's texts.
+        FailedPreconditionError: DEVICE_IN_USE, with Heketi's texts; DEVICE_UNFIT, read-only or too small.
         InternalError: LVM_FAILED.
     """
     tools.policy.check_device(path)
@@ -98,10 +101,10 @@ def _undo_physical_volume(tools: Tools, path: str) -> None:
 
 
 def _refuse_busy(tools: Tools, path: str) -> None:
-    """Refuses, without a process, what the kernel knows to be in use.
+    """Refuses, without a process, what the kernel knows to be in use or unfit.
 
     Raises:
-        FailedPreconditionError: DEVICE_IN_USE.
+        FailedPreconditionError: DEVICE_IN_USE, DEVICE_UNFIT.
     """
     device = tools.runner.resolve(path)
     disk = _find_disk(tools, device)
@@ -113,10 +116,25 @@ def _refuse_busy(tools: Tools, path: str) -> None:
         raise _holds_data(path, f"it has partitions: {', '.join(disk.partitions)}")
     if disk is not None and disk.holders:
         raise _holds_data(path, f"it is used by {', '.join(disk.holders)}")
+    if disk is not None and disk.read_only:
+        raise _unfit(path, "it is read-only")
+    if disk is not None and disk.size_bytes < MIN_DISK_BYTES:
+        raise _unfit(
+            path,
+            f"it is too small: {disk.size_bytes} bytes, and at least {MIN_DISK_BYTES} are needed",
+            size_bytes=disk.size_bytes,
+            minimum_bytes=MIN_DISK_BYTES,
+        )
 
 
 def _find_disk(tools: Tools, device: str) -> BlockDevice | None:
     return next((disk for disk in tools.runner.block_devices() if disk.path == device), None)
+
+
+def _unfit(path: str, why: str, **metadata: object) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        Reason.DEVICE_UNFIT, f"Initializing device {path} failed: {why}", path=path, **metadata
+    )
 
 
 def _holds_data(path: str, why: str) -> FailedPreconditionError:
@@ -160,6 +178,26 @@ def get_device(tools: Tools, device_id: str) -> reports.VolumeGroup:
             Reason.DEVICE_NOT_FOUND_ON_NODE, f"the node has no volume group {vg}", device_id=device_id, vg_name=vg
         )
     return found
+
+
+def grow_device(tools: Tools, device_id: str) -> reports.VolumeGroup:
+    """Takes up what a device's disk has grown by, and measures the device; a disk that did not grow is left alone.
+
+    Raises:
+        NotFoundError: DEVICE_NOT_FOUND_ON_NODE.
+        InternalError: LVM_FAILED.
+    """
+    vg = lvm.vg_name(device_id)
+    with tools.locks.group(vg):
+        found = get_device(tools, device_id)
+        with failing_as(Reason.LVM_FAILED, device_id=device_id, vg_name=vg):
+            report = tools.runner.run(lvm.report_physical_volume(found.pv_path), timeout_s=lvm.REPORT_TIMEOUT_S)
+            # Less than an extent gives no room, and is what alignment leaves on every disk.
+            if reports.grown_bytes(report.stdout) < found.extent_size_bytes:
+                return found
+            _log.info("device.growing", device_id=device_id, path=found.pv_path)
+            tools.runner.run(lvm.resize_physical_volume(found.pv_path), timeout_s=lvm.TIMEOUT_S)
+        return get_device(tools, device_id)
 
 
 def find_group(tools: Tools, vg: str) -> reports.VolumeGroup | None:

@@ -1,6 +1,7 @@
 """What is on the node, and its bricks' mounts after a start. Effects: through the runner."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from services.common.errors import BrickyardError
@@ -8,6 +9,7 @@ from services.common.logs import get_logger
 from services.common.reasons import Reason
 from services.executor.filesystem import commands as filesystem
 from services.executor.filesystem import mounts
+from services.executor.gluster.snapshots import COPY_ROOTS
 from services.executor.lvm import commands as lvm
 from services.executor.lvm import reports
 from services.executor.runners.base import BlockDevice, CommandFailedError, Mount
@@ -17,15 +19,33 @@ _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class BrickState:
+    """A brick as its node sees it.
+
+    Attributes:
+        path: The exported directory.
+        mounted: Whether its file system is mounted.
+        process_running: Whether its brick process runs.
+        heal_count: Files that others have to take over from it; -1 when nobody can tell.
+    """
+
+    path: str
+    mounted: bool
+    process_running: bool
+    heal_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class StorageFacts:
     """What the node has, glusterd aside.
 
     Attributes:
         groups: All volume groups.
         volumes: Logical volumes of Brickyard's volume groups.
-        brick_mounts: What is mounted below the mount root.
+        brick_mounts: What is mounted below the mount root, and where gluster mounts bricks of copies.
         fstab: Entries of the agent's mount table file.
         unused: Allowed disks that hold nothing.
+        bricks: Bricks that are mounted, or should be.
     """
 
     groups: tuple[reports.VolumeGroup, ...]
@@ -33,6 +53,7 @@ class StorageFacts:
     brick_mounts: tuple[Mount, ...]
     fstab: tuple[Mount, ...]
     unused: tuple[BlockDevice, ...]
+    bricks: tuple[BrickState, ...] = ()
 
 
 def read_storage(tools: Tools) -> StorageFacts:
@@ -46,12 +67,31 @@ def read_storage(tools: Tools) -> StorageFacts:
     groups, volumes = reports.parse_everything(result.stdout)
     mounted = tools.runner.mounts()
     root = f"{tools.policy.mount_root}/"
+    fstab = mounts.parse_fstab(tools.runner.read_text(tools.policy.fstab))
     return StorageFacts(
         groups=groups,
         volumes=tuple(volume for volume in volumes if _is_ours(volume.vg_name)),
-        brick_mounts=tuple(entry for entry in mounted if entry.mount_point.startswith(root)),
-        fstab=mounts.parse_fstab(tools.runner.read_text(tools.policy.fstab)),
+        brick_mounts=tuple(entry for entry in mounted if entry.mount_point.startswith((root, *COPY_ROOTS))),
+        fstab=fstab,
         unused=_unused_disks(tools, groups, mounted),
+        bricks=_bricks(tools, fstab, mounted),
+    )
+
+
+def _bricks(tools: Tools, fstab: tuple[Mount, ...], mounted: tuple[Mount, ...]) -> tuple[BrickState, ...]:
+    """The bricks of the mount table file, and whatever is mounted where bricks are; no process looks at them."""
+    roots = (f"{tools.policy.mount_root}/", *COPY_ROOTS)
+    there = {entry.mount_point for entry in mounted if entry.mount_point.startswith(roots)}
+    paths = [f"{point}/brick" for point in sorted(there | {entry.mount_point for entry in fstab})]
+    served = tools.runner.served_bricks(paths)
+    return tuple(
+        BrickState(
+            path=path,
+            mounted=(is_mounted := path.removesuffix("/brick") in there),
+            process_running=path in served,
+            heal_count=tools.runner.count_heals(path) if is_mounted else -1,
+        )
+        for path in paths
     )
 
 
@@ -88,7 +128,7 @@ def _unused_disks(
 def mount_bricks(tools: Tools) -> list[str]:
     """Mounts what the agent's mount table file lists and what is not mounted yet.
 
-    Volume groups are activated first: without udev nobody else does it.
+    Volume groups are activated first: without udev nobody else does it. Empty directories of removed bricks go.
 
     Returns:
         A text for each brick that could not be mounted.
@@ -106,11 +146,23 @@ def mount_bricks(tools: Tools) -> list[str]:
             tools.runner.mount(entry)
         except OSError as error:
             failures.append(f"{entry.source} on {entry.mount_point}: {error.strerror or os.strerror(error.errno or 0)}")
+    _remove_remains(tools, {entry.mount_point for entry in listed} | mounted)
     for failure in failures:
         _log.error("brick.not_mounted", failure=failure)
     if missing:
         _log.info("bricks.mounted", count=len(missing), failures=len(failures))
     return failures
+
+
+def _remove_remains(tools: Tools, used: set[str]) -> None:
+    """Removes empty directories that a power cut brought back after the removal of a brick or a device."""
+    root = tools.policy.mount_root
+    for group in tools.runner.list_directory(root):
+        points = [f"{root}/{group}/{name}" for name in tools.runner.list_directory(f"{root}/{group}")]
+        for path in [*(point for point in points if point not in used), f"{root}/{group}"]:
+            # What is in use or has anything in it, a directory of another brick for one, does not go.
+            with suppress(OSError):
+                tools.runner.remove_directory(path)
 
 
 def _activate(tools: Tools, entries: list[Mount]) -> list[str]:

@@ -1,14 +1,24 @@
 """Brick sets that join and leave a volume. Effects: through the runner."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from services.common.errors import BrickyardError, InternalError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
+from services.executor import afterwards
 from services.executor.gluster import commands as gluster
 from services.executor.gluster import reports
 from services.executor.tools import Tools
-from services.executor.volumes import find_volume, get_volume, gluster_error, owner_of, run_changes, run_read
+from services.executor.volumes import (
+    find_volume,
+    get_volume,
+    gluster_error,
+    is_ours,
+    owner_of,
+    run_changes,
+    run_read,
+)
 
 _log = get_logger()
 
@@ -22,12 +32,14 @@ class GrowthSpec:
         volume_id: Its id.
         layout: Its redundancy.
         bricks: "host:/path" by set, then by position; whole sets.
+        known: "host:/path" of the volume's other bricks.
     """
 
     name: str
     volume_id: str
     layout: gluster.VolumeLayout
     bricks: tuple[str, ...]
+    known: tuple[str, ...] = ()
 
     def sets_in(self, volume: reports.GlusterVolume, *, present: bool) -> tuple[str, ...]:
         """The bricks of the sets that a volume has, or has not.
@@ -52,15 +64,14 @@ class GrowthSpec:
 
 
 def add_bricks(tools: Tools, spec: GrowthSpec, *, rebalance: bool) -> None:
-    """Adds the brick sets that a volume does not have yet; one process looks, one makes all changes.
+    """Adds the brick sets that a volume does not have yet, by one process.
 
     On failure the sets that this call added are taken out again, after their data was moved off.
 
     Args:
         tools: What the node works with.
         spec: The volume and the bricks.
-        rebalance: Whether data is moved onto the new bricks; gluster takes ten seconds to start that, a failure is
-            logged only.
+        rebalance: Whether data is moved onto the new bricks, after this call; a failure of that is logged only.
 
     Raises:
         NotFoundError: GLUSTER_VOLUME_NOT_FOUND.
@@ -68,32 +79,43 @@ def add_bricks(tools: Tools, spec: GrowthSpec, *, rebalance: bool) -> None:
         FailedPreconditionError: GLUSTERD_NOT_RUNNING.
     """
     with tools.locks.gluster:
-        found = get_volume(tools, spec.name)
-        refuse_foreign(found, spec.volume_id)
+        found = get_volume(tools, spec.name, spec.volume_id)
+        refuse_foreign(found, spec.volume_id, (*spec.known, *spec.bricks))
         missing = spec.sets_in(found, present=False)
         additions = gluster.add_bricks(spec.name, spec.layout, missing)
-        moves = [gluster.start_rebalance(spec.name)] if rebalance else []
-        done, complaint = run_changes(tools, [*additions, *moves])
-    if not complaint:
-        return
-    if done >= len(additions):
-        _log.warning("volume.not_rebalanced", volume=spec.name, error=complaint)
-        return
-    _undo(tools, replace(spec, bricks=missing))
-    raise gluster_error(complaint, volume=spec.name)
+        done, complaint = afterwards.around_moving(
+            tools, spec.name, spec.volume_id, lambda: run_changes(tools, additions), move=rebalance
+        )
+        taken = reports.says_brick_taken(complaint)
+        if taken and not spec.sets_in(get_volume(tools, spec.name, spec.volume_id), present=False):
+            # Another node has added them for the same operation, while this one was held up.
+            complaint = ""
+    if complaint:
+        # What is in the volume already is not of this call, and may hold data; what else the failed command did on
+        # other nodes shows in the volume.
+        made = {word for command in additions[: done if taken else done + 1] for word in command}
+        _undo(tools, replace(spec, bricks=tuple(brick for brick in missing if brick in made)))
+    afterwards.pay(tools)
+    if complaint:
+        raise gluster_error(complaint, volume=spec.name)
 
 
-def refuse_foreign(volume: reports.GlusterVolume, volume_id: str) -> None:
-    """Refuses a volume with another id; one without any is known by its name only.
+def refuse_foreign(volume: reports.GlusterVolume, volume_id: str, bricks: Collection[str] | None = None) -> None:
+    """Refuses a volume that is not ours by the rule of `is_ours`.
+
+    Args:
+        volume: As glusterd describes it.
+        volume_id: The id that it should have.
+        bricks: See `is_ours`; None where the caller looks at the bricks of a volume without an id itself.
 
     Raises:
         InternalError: GLUSTER_FAILED.
     """
+    if is_ours(volume, volume_id, volume.bricks if bricks is None else bricks):
+        return
     owner = owner_of(volume)
-    if owner not in (None, volume_id):
-        raise InternalError(
-            Reason.GLUSTER_FAILED, f"Volume {volume.name} belongs to {owner}, not to {volume_id}", volume=volume.name
-        )
+    why = f"belongs to {owner}, not to {volume_id}" if owner else f"has no id, and other bricks than {volume_id}"
+    raise InternalError(Reason.GLUSTER_FAILED, f"Volume {volume.name} {why}", volume=volume.name)
 
 
 def _undo(tools: Tools, spec: GrowthSpec) -> None:
@@ -108,7 +130,7 @@ def _undo(tools: Tools, spec: GrowthSpec) -> None:
 def remove_bricks(tools: Tools, spec: GrowthSpec) -> None:
     """Takes brick sets out of a volume, after gluster has moved off what clients put there; never by force.
 
-    An absent volume, absent bricks, and a volume with another id are left as they are.
+    An absent volume, absent bricks, and a volume that is not ours are left as they are.
 
     Raises:
         InternalError: GLUSTER_FAILED, also when data could not be moved off; the bricks stay then.
@@ -138,7 +160,7 @@ def remove_bricks(tools: Tools, spec: GrowthSpec) -> None:
 
 def _find_own(tools: Tools, spec: GrowthSpec) -> reports.GlusterVolume | None:
     found = find_volume(tools, spec.name)
-    if found is not None and owner_of(found) not in (None, spec.volume_id):
+    if found is not None and not is_ours(found, spec.volume_id, (*spec.known, *spec.bricks)):
         _log.warning("volume.not_ours", volume=spec.name, owner=owner_of(found), volume_id=spec.volume_id)
         return None
     return found

@@ -72,8 +72,10 @@ def probe_peer(tools: Tools, hostname: str) -> None:
                 )
 
 
-def detach_peer(tools: Tools, hostname: str) -> None:
+def detach_peer(tools: Tools, hostname: str, *, force: bool = False) -> None:
     """Takes a host out of this node's pool; one that is no peer is fine.
+
+    Without `force` gluster refuses while another peer than this one does not answer.
 
     Raises:
         InternalError: GLUSTER_FAILED, e.g. when it holds bricks.
@@ -81,6 +83,9 @@ def detach_peer(tools: Tools, hostname: str) -> None:
     """
     with tools.locks.gluster:
         answer = _change(tools, gluster.detach_peer(hostname))
+        if force and answer.result != 0 and not reports.says_no_peer(answer.complaint):
+            _log.warning("peer.detached_by_force", hostname=hostname, complaint=answer.complaint)
+            answer = _change(tools, gluster.detach_peer(hostname, force=True))
         if answer.result != 0 and not reports.says_no_peer(answer.complaint):
             raise gluster_error(answer.complaint, hostname=hostname)
 

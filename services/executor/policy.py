@@ -250,6 +250,15 @@ def check_pool_name(name: str) -> str:
     return name
 
 
+def check_operation_id(operation_id: str) -> str:
+    """An id of an operation.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
+    return _check_id("operation_id", operation_id)
+
+
 def check_volume_id(volume_id: str) -> str:
     """An id of a volume.
 

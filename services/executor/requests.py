@@ -19,6 +19,7 @@ from services.executor.policy import (
     check_volume_id,
     check_volume_name,
 )
+from services.executor.replacement import ReplacementSpec
 from services.executor.volumes import VolumeSpec
 
 # Bricks per set when the request does not say, as Heketi.
@@ -75,6 +76,30 @@ def growth_spec(request: messages.AddBricksRequest | messages.RemoveBricksReques
         volume_id=check_volume_id(request.volume_id),
         layout=layout,
         bricks=_brick_sets(request.bricks, layout),
+        known=tuple(brick_text(brick) for brick in request.known_bricks),
+    )
+
+
+def replacement_spec(
+    policy: NodePolicy, request: messages.ReplaceBrickRequest | messages.SettleReplacementRequest
+) -> ReplacementSpec:
+    """A brick that is to take the place of another one.
+
+    Raises:
+        InvalidArgumentError: A name or an id is malformed, or the two descriptions of the brick do not agree.
+    """
+    brick = brick_spec(policy, request.brick, gid=0)
+    if request.new_brick.path != brick.path:
+        raise InvalidArgumentError(
+            Reason.INVALID_ARGUMENT,
+            f"new_brick.path: {request.new_brick.path!r} is not {brick.path}",
+            field="new_brick",
+        )
+    return ReplacementSpec(
+        name=check_volume_name(request.name),
+        volume_id=check_volume_id(request.volume_id),
+        new=brick_text(request.new_brick),
+        brick=brick,
     )
 
 
@@ -93,6 +118,7 @@ def clone_spec(request: messages.CloneVolumeRequest) -> CloneSpec:
         source_id=check_volume_id(request.source_volume_id),
         name=check_volume_name(request.name),
         volume_id=check_volume_id(request.volume_id),
+        source_bricks=tuple(brick_text(brick) for brick in request.source_bricks),
     )
 
 

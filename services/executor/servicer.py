@@ -8,27 +8,41 @@ from brickyard.executor.v1 import executor_service_pb2 as messages
 from brickyard.executor.v1 import executor_service_pb2_grpc as service
 from brickyard.executor.v1 import facts_pb2
 from brickyard.topology.v1 import device_pb2
-from services.common.errors import UnavailableError
+from services.common.errors import InvalidArgumentError, UnavailableError
 from services.common.reasons import Reason
+from services.executor.block_servicer import BlockVerbs
+from services.executor.journal import FIRST_EPOCH, NO_EPOCH
 from services.executor.node import Node, NodeLookup
-from services.executor.policy import check_volume_id
-from services.executor.requests import brick_message, brick_spec, brick_text, clone_spec, growth_spec, volume_spec
+from services.executor.policy import check_operation_id, check_volume_id
+from services.executor.requests import (
+    brick_message,
+    brick_spec,
+    brick_text,
+    clone_spec,
+    growth_spec,
+    replacement_spec,
+    volume_spec,
+)
 from services.executor.runners.base import CURRENT_SCOPE, CallScope, Mount, NodeLostError
 
 if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
 
+    from services.executor.gluster.reports import GlusterVolume
     from services.executor.lvm.reports import VolumeGroup
     from services.executor.peers import Glusterd
 
 # Request metadata that selects a node, by the host name that it is managed under.
 NODE_KEY = "brickyard-node"
+# Request metadata that tells in which epoch of its operation a change is asked for.
+EPOCH_KEY = "brickyard-epoch"
+_MAX_EPOCH = 2**63 - 1
 _Answer = TypeVar("_Answer")
 _Message = TypeVar("_Message", bound="Message")
 
 
-class ExecutorServicer(service.ExecutorServiceServicer):
+class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
     """Serves one node, or a fleet of simulated ones.
 
     Args:
@@ -60,8 +74,10 @@ class ExecutorServicer(service.ExecutorServiceServicer):
         request: "Message",
         answer: type[_Message],
         work: Callable[[Node], _Message | None],
+        *,
+        keep: bool = True,
     ) -> _Message:
-        """Runs a change through the node's journal."""
+        """Runs a change through the node's journal, which keeps the answer unless it has a secret."""
         node = self._node(context)
 
         def run() -> bytes:
@@ -74,9 +90,23 @@ class ExecutorServicer(service.ExecutorServiceServicer):
                 type(request).__name__.removesuffix("Request"),
                 request.SerializeToString(deterministic=True),
                 run,
+                epoch=_epoch(context),
                 wait_s=context.time_remaining(),
+                keep=keep,
             )
         return answer.FromString(result)
+
+    def FenceOperation(
+        self, request: messages.FenceOperationRequest, context: "grpc.ServicerContext"
+    ) -> messages.FenceOperationResponse:
+        """Ends the earlier epochs of an operation."""
+        operation_id = check_operation_id(request.operation_id)
+        if request.epoch < FIRST_EPOCH:
+            raise InvalidArgumentError(Reason.INVALID_ARGUMENT, "epoch: must be 1 or more", field="epoch")
+        journal = self._node(context).journal
+        with _lost_as_unavailable():
+            journal.fence(operation_id, request.epoch, wait_s=context.time_remaining())
+        return messages.FenceOperationResponse()
 
     def GetNodeFacts(
         self, request: messages.GetNodeFactsRequest, context: "grpc.ServicerContext"
@@ -92,7 +122,8 @@ class ExecutorServicer(service.ExecutorServiceServicer):
         """Whether glusterd answers, and its peers."""
         del request
         node = self._node(context)
-        return messages.GetGlusterdResponse(glusterd=_glusterd(self._read(context, node.glusterd)))
+        state = self._read(context, node.glusterd)
+        return messages.GetGlusterdResponse(glusterd=_glusterd(state, gluster_block=node.has_gluster_block()))
 
     def ProbePeer(
         self, request: messages.ProbePeerRequest, context: "grpc.ServicerContext"
@@ -107,7 +138,10 @@ class ExecutorServicer(service.ExecutorServiceServicer):
     ) -> messages.DetachPeerResponse:
         """Takes a host out of the pool."""
         return self._change(
-            context, request, messages.DetachPeerResponse, lambda node: node.detach_peer(request.hostname)
+            context,
+            request,
+            messages.DetachPeerResponse,
+            lambda node: node.detach_peer(request.hostname, force=request.force),
         )
 
     def CreateDevice(
@@ -128,6 +162,17 @@ class ExecutorServicer(service.ExecutorServiceServicer):
         node = self._node(context)
         found = self._read(context, lambda: node.get_device(request.device_id))
         return messages.GetDeviceResponse(facts=_device_facts(*found))
+
+    def GrowDevice(
+        self, request: messages.GrowDeviceRequest, context: "grpc.ServicerContext"
+    ) -> messages.GrowDeviceResponse:
+        """Takes up what the disk of a device has grown by."""
+        return self._change(
+            context,
+            request,
+            messages.GrowDeviceResponse,
+            lambda node: messages.GrowDeviceResponse(facts=_device_facts(*node.grow_device(request.device_id))),
+        )
 
     def DeleteDevice(
         self, request: messages.DeleteDeviceRequest, context: "grpc.ServicerContext"
@@ -231,17 +276,116 @@ class ExecutorServicer(service.ExecutorServiceServicer):
 
         return self._change(context, request, messages.RemoveOrphanCopiesResponse, work)
 
+    def ReplaceBrick(
+        self, request: messages.ReplaceBrickRequest, context: "grpc.ServicerContext"
+    ) -> messages.ReplaceBrickResponse:
+        """Puts a brick of this node in the place of another one."""
+        return self._change(
+            context,
+            request,
+            messages.ReplaceBrickResponse,
+            lambda node: node.replace_brick(replacement_spec(node.policy, request), brick_text(request.old_brick)),
+        )
+
+    def SettleReplacement(
+        self, request: messages.SettleReplacementRequest, context: "grpc.ServicerContext"
+    ) -> messages.SettleReplacementResponse:
+        """Whether a brick has its place in a volume."""
+        return self._change(
+            context,
+            request,
+            messages.SettleReplacementResponse,
+            lambda node: messages.SettleReplacementResponse(
+                replaced=node.settle_replacement(replacement_spec(node.policy, request))
+            ),
+        )
+
+    def GetHealStatus(
+        self, request: messages.GetHealStatusRequest, context: "grpc.ServicerContext"
+    ) -> messages.GetHealStatusResponse:
+        """What the bricks of a volume have to heal."""
+        node = self._node(context)
+        found = self._read(context, lambda: node.heal_status(request.name))
+        return messages.GetHealStatusResponse(
+            bricks=[
+                facts_pb2.BrickHealFacts(name=each.name, connected=each.connected, pending_count=each.pending_count)
+                for each in found
+            ]
+        )
+
     def GetVolume(
         self, request: messages.GetVolumeRequest, context: "grpc.ServicerContext"
     ) -> messages.GetVolumeResponse:
         """A volume as glusterd describes it."""
         node = self._node(context)
         found = self._read(context, lambda: node.get_volume(request.name))
-        return messages.GetVolumeResponse(
-            volume=facts_pb2.GlusterVolumeFacts(
-                name=found.name, uuid=found.uuid, started=found.started, bricks=found.bricks, options=found.options
-            )
+        return messages.GetVolumeResponse(volume=_gluster_volume(found))
+
+    def ListVolumes(
+        self, request: messages.ListVolumesRequest, context: "grpc.ServicerContext"
+    ) -> messages.ListVolumesResponse:
+        """All volumes and snapshots as glusterd describes them."""
+        del request
+        node = self._node(context)
+        volumes, snapshots = self._read(context, node.list_volumes)
+        return messages.ListVolumesResponse(
+            volumes=[_gluster_volume(each) for each in volumes],
+            snapshots=[
+                facts_pb2.GlusterSnapshotFacts(name=each.name, volume_name=each.volume, source_name=each.source)
+                for each in snapshots
+            ],
         )
+
+    def RestoreBrick(
+        self, request: messages.RestoreBrickRequest, context: "grpc.ServicerContext"
+    ) -> messages.RestoreBrickResponse:
+        """Brings back mount and fstab entry of a brick."""
+
+        def work(node: Node) -> messages.RestoreBrickResponse:
+            mounted, listed = node.restore_brick(brick_spec(node.policy, request.brick, gid=0))
+            return messages.RestoreBrickResponse(mounted=mounted, listed=listed)
+
+        return self._change(context, request, messages.RestoreBrickResponse, work)
+
+    def RemoveOrphanBrick(
+        self, request: messages.RemoveOrphanBrickRequest, context: "grpc.ServicerContext"
+    ) -> messages.RemoveOrphanBrickResponse:
+        """Removes a brick that nobody knows."""
+
+        def work(node: Node) -> messages.RemoveOrphanBrickResponse:
+            return messages.RemoveOrphanBrickResponse(
+                thin_pool_removed=node.remove_orphan_brick(request.device_id, request.brick_id)
+            )
+
+        return self._change(context, request, messages.RemoveOrphanBrickResponse, work)
+
+    def StartVolume(
+        self, request: messages.StartVolumeRequest, context: "grpc.ServicerContext"
+    ) -> messages.StartVolumeResponse:
+        """Starts a volume, or what it lacks."""
+        return self._change(
+            context,
+            request,
+            messages.StartVolumeResponse,
+            lambda node: node.start_volume(request.name, request.volume_id, force=request.force),
+        )
+
+
+def _epoch(context: "grpc.ServicerContext") -> int:
+    """The epoch of the caller's operation; NO_EPOCH for one who does not say.
+
+    Raises:
+        InvalidArgumentError: It is no number of 1 or more.
+    """
+    given = dict(context.invocation_metadata()).get(EPOCH_KEY)
+    if given is None:
+        return NO_EPOCH
+    text = given if isinstance(given, str) else given.decode("ascii", "replace")
+    if not (text.isascii() and text.isdigit() and FIRST_EPOCH <= int(text) <= _MAX_EPOCH):
+        raise InvalidArgumentError(
+            Reason.INVALID_ARGUMENT, f"metadata {EPOCH_KEY}: {text!r} is no epoch", field=EPOCH_KEY
+        )
+    return int(text)
 
 
 @contextmanager
@@ -263,7 +407,7 @@ def _device_facts(group: "VolumeGroup", paths: list[str]) -> device_pb2.DeviceFa
     )
 
 
-def _glusterd(state: "Glusterd") -> facts_pb2.GlusterdFacts:
+def _glusterd(state: "Glusterd", *, gluster_block: bool) -> facts_pb2.GlusterdFacts:
     return facts_pb2.GlusterdFacts(
         running=state.running,
         version=state.version,
@@ -272,6 +416,18 @@ def _glusterd(state: "Glusterd") -> facts_pb2.GlusterdFacts:
             facts_pb2.PeerFacts(uuid=peer.uuid, hostname=peer.hostname, connected=peer.connected)
             for peer in state.peers
         ],
+        gluster_block_installed=gluster_block,
+    )
+
+
+def _gluster_volume(volume: "GlusterVolume") -> facts_pb2.GlusterVolumeFacts:
+    return facts_pb2.GlusterVolumeFacts(
+        name=volume.name,
+        uuid=volume.uuid,
+        started=volume.started,
+        bricks=volume.bricks,
+        options=volume.options,
+        never_started=volume.never_started,
     )
 
 
@@ -285,7 +441,7 @@ def _node_facts(node: Node) -> facts_pb2.NodeFacts:
     storage = node.storage()
     return facts_pb2.NodeFacts(
         hostname=node.hostname(),
-        glusterd=_glusterd(node.glusterd()),
+        glusterd=_glusterd(node.glusterd(), gluster_block=node.has_gluster_block()),
         volume_groups=[
             facts_pb2.VolumeGroupFacts(
                 name=group.name,
@@ -306,10 +462,22 @@ def _node_facts(node: Node) -> facts_pb2.NodeFacts:
                 thin_pool=volume.thin_pool,
                 data_percent=volume.data_percent,
                 metadata_percent=volume.metadata_percent,
+                origin=volume.origin,
+                active=volume.active,
+                metadata_size_bytes=volume.metadata_bytes,
             )
             for volume in storage.volumes
         ],
         brick_mounts=[_mount(entry) for entry in storage.brick_mounts],
         fstab_entries=[_mount(entry) for entry in storage.fstab],
         unused_disks=[facts_pb2.UnusedDiskFacts(path=disk.path, size_bytes=disk.size_bytes) for disk in storage.unused],
+        bricks=[
+            facts_pb2.BrickStateFacts(
+                path=brick.path,
+                mounted=brick.mounted,
+                process_running=brick.process_running,
+                heal_count=brick.heal_count,
+            )
+            for brick in storage.bricks
+        ],
     )

@@ -12,16 +12,25 @@ class Patience:
     Attributes:
         gluster_lock_s: Time for which a gluster change is repeated while others hold gluster's locks.
         unmount_s: Time for which a busy file system is tried again; a stopped brick process needs a moment to end.
+        peer_return_s: Time for which a gluster change is repeated while a peer is not connected; after a probe, or a
+            start of glusterd, peers find each other within seconds.
+        glusterd_s: Time for glusterd to come up before what is owed to it.
         peer_s: Time for a probed peer to become a full member.
+        silence_s: Time for glusterd to notice that a node does not answer any more; its connections take half a minute.
         migration_s: Time for data to be moved off bricks that leave a volume; they were added a moment ago.
+        heal_pause_s: Pause between looks at whether a heal has begun; its daemons try to connect every three seconds.
         first_pause_s: Pause before the first repetition; it doubles, with jitter, up to `longest_pause_s`.
         longest_pause_s: See above.
     """
 
     gluster_lock_s: float = 120.0
     unmount_s: float = 10.0
+    peer_return_s: float = 8.0
+    glusterd_s: float = 600.0
     peer_s: float = 20.0
+    silence_s: float = 90.0
     migration_s: float = 600.0
+    heal_pause_s: float = 4.0
     first_pause_s: float = 0.05
     longest_pause_s: float = 2.0
 

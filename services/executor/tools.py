@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from services.common.errors import InternalError
 from services.common.reasons import Reason
+from services.executor.debts import Debts
 from services.executor.filesystem.mounts import mounted_at
 from services.executor.policy import NodePolicy
 from services.executor.runners.base import CommandFailedError, CommandResult, Runner
@@ -66,6 +67,7 @@ class Tools:
         policy: What the node allows.
         patience: How long to insist.
         locks: Who may change what now.
+        debts: What the node owes after its answers.
         clock: Monotonic seconds.
         pause: Waits so many seconds.
     """
@@ -74,6 +76,7 @@ class Tools:
     policy: NodePolicy
     patience: Patience = field(default_factory=Patience)
     locks: Locks = field(default_factory=Locks)
+    debts: Debts = field(default_factory=Debts)
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
 

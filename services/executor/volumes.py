@@ -7,7 +7,7 @@ from services.common.errors import BrickyardError, FailedPreconditionError, Inte
 from services.common.logs import get_logger
 from services.common.reasons import Reason
 from services.executor.gluster import commands as gluster
-from services.executor.gluster import reports
+from services.executor.gluster import reports, snapshots, store
 from services.executor.runners.base import CommandFailedError, CommandResult
 from services.executor.tools import Tools
 
@@ -56,15 +56,15 @@ def gluster_error(complaint: str, **metadata: object) -> BrickyardError:
     return InternalError(Reason.GLUSTER_FAILED, complaint, **metadata)
 
 
-def get_volume(tools: Tools, name: str) -> reports.GlusterVolume:
-    """A volume as glusterd describes it.
+def get_volume(tools: Tools, name: str, volume_id: str = "") -> reports.GlusterVolume:
+    """A volume as glusterd describes it; one of a known id without asking, see `look_up`.
 
     Raises:
         NotFoundError: GLUSTER_VOLUME_NOT_FOUND.
         FailedPreconditionError: GLUSTERD_NOT_RUNNING.
         InternalError: GLUSTER_FAILED.
     """
-    found = find_volume(tools, name)
+    found = look_up(tools, name, volume_id)
     if found is None:
         raise NotFoundError(Reason.GLUSTER_VOLUME_NOT_FOUND, f"Volume {name} does not exist", volume=name)
     return found
@@ -73,6 +73,12 @@ def get_volume(tools: Tools, name: str) -> reports.GlusterVolume:
 def find_volume(tools: Tools, name: str) -> reports.GlusterVolume | None:
     """A volume; None when gluster has none of that name."""
     return reports.parse_volume(run_read(tools, gluster.volume_info(name)).stdout, name)
+
+
+def look_up(tools: Tools, name: str, volume_id: str) -> reports.GlusterVolume | None:
+    """A volume: from glusterd's files when they say that it has this id, and from the CLI when they do not."""
+    written = store.read_volume(name, tools.runner.read_text)
+    return written if owner_of(written) == volume_id else find_volume(tools, name)
 
 
 def create_volume(tools: Tools, spec: VolumeSpec) -> None:
@@ -90,6 +96,7 @@ def create_volume(tools: Tools, spec: VolumeSpec) -> None:
         gluster.start_volume(spec.name),
     ]
     with tools.locks.gluster:
+        deaf = not tools.runner.glusterd_listens()
         done, complaint = run_changes(tools, commands)
         if not complaint:
             return
@@ -98,7 +105,12 @@ def create_volume(tools: Tools, spec: VolumeSpec) -> None:
             return
         # A create that failed on another node, or whose answer got lost, may have left the volume here.
         _undo(tools, spec, created=done > 0)
-        raise gluster_error(complaint, volume=spec.name)
+        raise gluster_error(complaint, volume=spec.name, **_untouched(deaf=deaf, complaint=complaint))
+
+
+def _untouched(*, deaf: bool, complaint: str) -> dict[str, object]:
+    """Tells the caller that glusterd was not there from the start, so that there is nothing to take back in it."""
+    return {"untouched": True} if deaf and reports.says_not_running(complaint) else {}
 
 
 def _complete(tools: Tools, spec: VolumeSpec, commands: list[list[str]], complaint: str) -> None:
@@ -162,16 +174,28 @@ def delete_volume(
         FailedPreconditionError: GLUSTERD_NOT_RUNNING.
     """
     with tools.locks.gluster:
-        found = find_volume(tools, name)
+        found = look_up(tools, name, volume_id)
         if found is None:
             return None
-        owner = owner_of(found)
-        ours = owner == volume_id or (owner is None and set(found.bricks) <= set(bricks))
-        if not ours:
-            _log.warning("volume.not_ours", volume=name, owner=owner, volume_id=volume_id)
+        if not is_ours(found, volume_id, bricks):
+            _log.warning("volume.not_ours", volume=name, owner=owner_of(found), volume_id=volume_id)
             return None
         remove_volume(tools, found)
         return found
+
+
+def is_ours(volume: reports.GlusterVolume, volume_id: str, bricks: Collection[str]) -> bool:
+    """The one rule by which a volume is known: by the id that it carries, or without one by its bricks.
+
+    Volumes that an old Heketi made, or that an interrupted call has not come far with, carry no id.
+
+    Args:
+        volume: As glusterd describes it.
+        volume_id: The id that it should have.
+        bricks: "host:/path" of all bricks that it may have; one without an id has no others.
+    """
+    owner = owner_of(volume)
+    return owner == volume_id or (owner is None and set(volume.bricks) <= set(bricks))
 
 
 def owner_of(volume: reports.GlusterVolume | None) -> str | None:
@@ -188,6 +212,8 @@ def remove_volume(tools: Tools, found: reports.GlusterVolume) -> None:
     """
     stop = [gluster.stop_volume(found.name)] if found.started else []
     done, complaint = run_changes(tools, [*stop, gluster.delete_volume(found.name)])
+    if reports.says_has_snapshots(complaint):
+        complaint = _remove_after_snapshots(tools, found.name)
     if complaint and not reports.says_absent(complaint):
         if stop and done:
             # A volume that cannot be deleted now, for a peer is down, shall serve its clients as before.
@@ -197,20 +223,38 @@ def remove_volume(tools: Tools, found: reports.GlusterVolume) -> None:
         raise gluster_error(f"Unable to delete volume {found.name}: {complaint}", volume=found.name)
 
 
+def _remove_after_snapshots(tools: Tools, name: str) -> str:
+    """Deletes a stopped volume after the snapshots that copies of it were made of; the complaint if it stays.
+
+    Nobody makes a copy of a volume that is to go; so these are leftovers, or about to be removed anyway.
+    """
+    taken = snapshots.parse_snapshots(run_read(tools, gluster.command_argv(snapshots.info(), xml=True)).stdout)
+    ours = [each.name for each in taken if each.source == name and snapshots.is_temporary(each.name)]
+    _done, complaint = run_changes(tools, [*map(snapshots.delete, ours), gluster.delete_volume(name)])
+    if snapshots.says_no_snapshot(complaint):
+        # Another node's agent was about to remove it.
+        _done, complaint = run_changes(tools, [gluster.delete_volume(name)])
+    return complaint
+
+
 def run_changes(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
     """Runs commands in order, stopping at the first that fails; those that meet a foreign lock are repeated.
+
+    So are, for a shorter time, those that miss a peer.
 
     Returns:
         How many succeeded, and the complaint of the one that failed, empty when none did.
     """
     done, complaint = 0, ""
+    returned_by = tools.clock() + tools.patience.peer_return_s
     for last in tools.attempts(tools.patience.gluster_lock_s):
         result = _run_some(tools, commands[done:])
         done += result[0]
         complaint = result[1]
-        if not complaint or last or not reports.says_locked(complaint):
+        missing = reports.says_not_connected(complaint) and tools.clock() < returned_by
+        if not complaint or last or not (missing or reports.says_locked(complaint)):
             break
-        _log.info("gluster.locked", done=done, complaint=complaint)
+        _log.info("gluster.repeated", done=done, complaint=complaint)
     return done, complaint
 
 

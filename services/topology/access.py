@@ -4,6 +4,7 @@ from services.common.identity import AccessPolicy, Role, policy_for
 
 TOPOLOGY_SERVICE = "brickyard.topology.v1.TopologyService"
 OPERATION_SERVICE = "brickyard.topology.v1.OperationService"
+HEALTH_SERVICE = "brickyard.topology.v1.HealthService"
 _GATEWAY = (Role.GATEWAY,)
 _READERS = (Role.GATEWAY, Role.OPERATOR)
 _PLANNING = (Role.GATEWAY, Role.ALLOCATOR, Role.OPERATOR)
@@ -26,9 +27,16 @@ POLICY = AccessPolicy(
                 "UpdateDeviceTags": _GATEWAY,
                 "GetVolume": _READERS,
                 "ListVolumes": _READERS,
+                "GetBlockVolume": _READERS,
+                "ListBlockVolumes": _READERS,
+                "FindHostingVolumes": _READERS,
+                "GetBrick": _READERS,
                 "GetInventory": _PLANNING,
                 "ListCandidateClusters": _PLANNING,
+                "ListReservations": _PLANNING,
                 "CheckConsistency": _READERS,
+                "GetBooks": _READERS,
+                "DropGhosts": _GATEWAY,
             },
         ),
         **policy_for(
@@ -38,11 +46,23 @@ POLICY = AccessPolicy(
                 "UpdateOperation": _GATEWAY,
                 "CommitOperation": _GATEWAY,
                 "AbortOperation": _GATEWAY,
+                "ReplanOperation": _GATEWAY,
+                "CheckSlot": _GATEWAY,
+                "WakeOperations": _GATEWAY,
                 "RenewLeases": _GATEWAY,
                 "ClaimOperations": _GATEWAY,
                 "GetOperation": _READERS,
                 "ListOperations": _READERS,
                 "WatchOperation": _READERS,
+            },
+        ),
+        **policy_for(
+            HEALTH_SERVICE,
+            {
+                "TakeFactTurns": _GATEWAY,
+                "RecordNodeFacts": _GATEWAY,
+                "ListNodeFacts": _READERS,
+                "GetHealth": _READERS,
             },
         ),
     }

@@ -3,13 +3,14 @@
 import threading
 from collections.abc import Callable
 
-from brickyard.topology.v1 import operation_service_pb2_grpc, topology_service_pb2_grpc
+from brickyard.topology.v1 import health_service_pb2_grpc, operation_service_pb2_grpc, topology_service_pb2_grpc
 from services.common.errors import BrickyardError
 from services.common.logs import get_logger
 from services.common.server import RunningServer, ServedService
 from services.common.settings import ServerSettings
 from services.topology import migrations
-from services.topology.access import OPERATION_SERVICE, POLICY, TOPOLOGY_SERVICE
+from services.topology.access import HEALTH_SERVICE, OPERATION_SERVICE, POLICY, TOPOLOGY_SERVICE
+from services.topology.health_servicer import HealthServicer
 from services.topology.operation_servicer import OperationServicer
 from services.topology.servicer import TopologyServicer
 from services.topology.store import Store
@@ -51,12 +52,13 @@ class Topology:
         self.store.write(lambda tx: migrations.upgrade(tx.connection))
         self.topology = TopologyServicer(self.store)
         self.operations = OperationServicer(self.store, self.feed, max_watchers=max_watchers)
+        self.health = HealthServicer(self.store)
         self._stopping = threading.Event()
         self._upkeep = threading.Thread(target=self._prune, name="prune", daemon=True)
 
     @property
     def services(self) -> list[ServedService]:
-        """Both services, for a server."""
+        """All services, for a server."""
         return [
             ServedService(
                 TOPOLOGY_SERVICE,
@@ -67,6 +69,10 @@ class Topology:
                 lambda server: operation_service_pb2_grpc.add_OperationServiceServicer_to_server(
                     self.operations, server
                 ),
+            ),
+            ServedService(
+                HEALTH_SERVICE,
+                lambda server: health_service_pb2_grpc.add_HealthServiceServicer_to_server(self.health, server),
             ),
         ]
 

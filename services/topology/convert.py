@@ -53,7 +53,7 @@ DEVICE_STATES: Mapping[str, device_pb2.DeviceState.ValueType] = MappingProxyType
         DeviceState.FAILED: device_pb2.DEVICE_STATE_FAILED,
     }
 )
-_VOLUME_STATES: Mapping[str, volume_pb2.VolumeState.ValueType] = MappingProxyType(
+VOLUME_STATES: Mapping[str, volume_pb2.VolumeState.ValueType] = MappingProxyType(
     {
         VolumeState.CREATING: volume_pb2.VOLUME_STATE_CREATING,
         VolumeState.ACTIVE: volume_pb2.VOLUME_STATE_ACTIVE,
@@ -98,7 +98,11 @@ def timestamp(time_us: int) -> Timestamp:
 
 
 def cluster_message(
-    row: ClusterRow, *, node_ids: Iterable[str] = (), volume_ids: Iterable[str] = ()
+    row: ClusterRow,
+    *,
+    node_ids: Iterable[str] = (),
+    volume_ids: Iterable[str] = (),
+    block_volume_ids: Iterable[str] = (),
 ) -> cluster_pb2.Cluster:
     """A cluster with the given members."""
     return cluster_pb2.Cluster(
@@ -107,6 +111,7 @@ def cluster_message(
         block_enabled=row.block_enabled,
         node_ids=node_ids,
         volume_ids=volume_ids,
+        block_volume_ids=block_volume_ids,
         create_time=timestamp(row.create_time_us),
     )
 
@@ -164,8 +169,10 @@ def brick_message(row: BrickRow) -> volume_pb2.Brick:
     )
 
 
-def volume_message(row: VolumeRow, bricks: Iterable[BrickRow]) -> volume_pb2.Volume:
-    """A volume with the given bricks, which come in gluster's order."""
+def volume_message(
+    row: VolumeRow, bricks: Iterable[BrickRow], *, block_hosting: volume_pb2.BlockHosting | None = None
+) -> volume_pb2.Volume:
+    """A volume with the given bricks, which come in gluster's order, and what it holds as a hosting volume."""
     return volume_pb2.Volume(
         id=row.id,
         name=row.name,
@@ -183,10 +190,11 @@ def volume_message(row: VolumeRow, bricks: Iterable[BrickRow]) -> volume_pb2.Vol
         snapshot_enabled=row.snapshot_enabled,
         snapshot_factor=row.snapshot_factor,
         bricks=[brick_message(brick) for brick in bricks],
-        state=_VOLUME_STATES[row.state],
+        state=VOLUME_STATES[row.state],
         create_time=timestamp(row.create_time_us),
         operation_id=row.operation_id or "",
         origin_volume_id=row.origin_volume_id or "",
+        block_hosting=block_hosting,
     )
 
 

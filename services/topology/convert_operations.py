@@ -14,7 +14,7 @@ from services.topology.domain.checks import invalid
 from services.topology.domain.model import OperationKind, OperationState
 from services.topology.tables import OperationRow
 
-_KINDS: Mapping[str, operation_pb2.OperationKind.ValueType] = MappingProxyType(
+OPERATION_KINDS: Mapping[str, operation_pb2.OperationKind.ValueType] = MappingProxyType(
     {
         OperationKind.CREATE_VOLUME: operation_pb2.OPERATION_KIND_CREATE_VOLUME,
         OperationKind.DELETE_VOLUME: operation_pb2.OPERATION_KIND_DELETE_VOLUME,
@@ -27,6 +27,12 @@ _KINDS: Mapping[str, operation_pb2.OperationKind.ValueType] = MappingProxyType(
         OperationKind.EXPAND_VOLUME: operation_pb2.OPERATION_KIND_EXPAND_VOLUME,
         OperationKind.CLONE_VOLUME: operation_pb2.OPERATION_KIND_CLONE_VOLUME,
         OperationKind.RESYNC_DEVICE: operation_pb2.OPERATION_KIND_RESYNC_DEVICE,
+        OperationKind.EVICT_BRICK: operation_pb2.OPERATION_KIND_EVICT_BRICK,
+        OperationKind.CREATE_BLOCK_VOLUME: operation_pb2.OPERATION_KIND_CREATE_BLOCK_VOLUME,
+        OperationKind.DELETE_BLOCK_VOLUME: operation_pb2.OPERATION_KIND_DELETE_BLOCK_VOLUME,
+        OperationKind.EXPAND_BLOCK_VOLUME: operation_pb2.OPERATION_KIND_EXPAND_BLOCK_VOLUME,
+        OperationKind.SET_BLOCK_RESTRICTION: operation_pb2.OPERATION_KIND_SET_BLOCK_RESTRICTION,
+        OperationKind.CLEAN_UP: operation_pb2.OPERATION_KIND_CLEAN_UP,
     }
 )
 STATES: Mapping[str, operation_pb2.OperationState.ValueType] = MappingProxyType(
@@ -45,7 +51,7 @@ def operation_message(row: OperationRow) -> operation_pb2.Operation:
     return operation_pb2.Operation(
         id=row.id,
         spec=operation_pb2.OperationSpec.FromString(row.spec),
-        kind=_KINDS[row.kind],
+        kind=OPERATION_KINDS[row.kind],
         target_id=row.target_id,
         cluster_id=row.cluster_id,
         state=STATES[row.state],
@@ -65,6 +71,8 @@ def operation_message(row: OperationRow) -> operation_pb2.Operation:
         attempt_count=row.attempt_count,
         revision=row.revision,
         stalled=row.stalled,
+        placement_count=row.placement_count,
+        note=row.note,
     )
 
 
@@ -91,7 +99,10 @@ _NOT_ASKED: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "create_volume": {
             "": ("max_volumes_per_cluster",),
-            "volume": ("id", "cluster_id", "bricks", "state", "create_time", "operation_id", "origin_volume_id"),
+            "volume": (
+                *("id", "cluster_id", "bricks", "state", "create_time", "operation_id"),
+                *("origin_volume_id", "block_hosting"),
+            ),
         },
         "delete_volume": {"": ("volume",)},
         "add_node": {"": ("probing_node_id",), "node": ("id", "state", "device_ids", "create_time")},
@@ -101,6 +112,17 @@ _NOT_ASKED: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "expand_volume": {"": ("bricks", "rebalance", "volume")},
         "clone_volume": {"": ("volume_id", "brick_ids", "source")},
         "resync_device": {"": ("device",)},
+        "set_device_state": {"": ("blocking_operation_id",)},
+        "create_block_volume": {
+            "": ("hosting_volume", "max_volumes_per_cluster", "prealloc"),
+            "block_volume": (
+                *("id", "cluster_id", "hosting_volume_id", "hosting_volume_name", "usable_size_bytes"),
+                *("ha_count", "hosts", "state", "create_time", "operation_id"),
+            ),
+        },
+        "delete_block_volume": {"": ("block_volume",)},
+        "expand_block_volume": {"": ("block_volume",)},
+        "evict_brick": {"": ("new_brick", "volume")},
     }
 )
 
@@ -117,6 +139,8 @@ def request_digest(spec: operation_pb2.OperationSpec) -> str:
         asked.create_volume.volume.ClearField("name")
     if asked.clone_volume.name == f"vol_{asked.clone_volume.volume_id}":
         asked.clone_volume.ClearField("name")
+    if asked.create_block_volume.block_volume.name == f"blockvol_{asked.create_block_volume.block_volume.id}":
+        asked.create_block_volume.block_volume.ClearField("name")
     kind = asked.WhichOneof("kind") or ""
     for part, fields in _NOT_ASKED.get(kind, {}).items():
         of_kind = getattr(asked, kind)

@@ -10,7 +10,8 @@ from services.common.errors import UnavailableError
 from services.common.pagination import page_size
 from services.common.reasons import Reason
 from services.topology.store import Store
-from services.topology.usecases import leases, operations, watching
+from services.topology.usecases import leases, operations, replanning, watching
+from services.topology.usecases.clean_up_operations import clean_up_id
 from services.topology.usecases.feed import ChangeFeed
 
 _PAGE = {"default": 100, "maximum": 1000}
@@ -64,20 +65,47 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
         """Takes an operation back."""
         del context
         operation = operations.abort(self._store, self._feed, request)
-        return operation_service_pb2.AbortOperationResponse(operation=operation)
+        left = watching.get(self._store, clean_up_id(operation)) if request.left_brick_ids else None
+        return operation_service_pb2.AbortOperationResponse(operation=operation, clean_up=left)
+
+    def ReplanOperation(
+        self, request: operation_service_pb2.ReplanOperationRequest, context: grpc.ServicerContext
+    ) -> operation_service_pb2.ReplanOperationResponse:
+        """Gives a volume that is being made other bricks."""
+        del context
+        operation = replanning.replan(self._store, self._feed, request)
+        left = watching.get(self._store, clean_up_id(operation, before=1)) if request.left_brick_ids else None
+        return operation_service_pb2.ReplanOperationResponse(operation=operation, clean_up=left)
+
+    def CheckSlot(
+        self, request: operation_service_pb2.CheckSlotRequest, context: grpc.ServicerContext
+    ) -> operation_service_pb2.CheckSlotResponse:
+        """Whether an operation could begin now."""
+        del context
+        operations.check_free_slot(self._store, request.max_in_flight)
+        return operation_service_pb2.CheckSlotResponse()
+
+    def WakeOperations(
+        self, request: operation_service_pb2.WakeOperationsRequest, context: grpc.ServicerContext
+    ) -> operation_service_pb2.WakeOperationsResponse:
+        """Wants stalled operations retried now."""
+        del context
+        return operation_service_pb2.WakeOperationsResponse(woken_count=leases.wake(self._store, request.operation_ids))
 
     def RenewLeases(
         self, request: operation_service_pb2.RenewLeasesRequest, context: grpc.ServicerContext
     ) -> operation_service_pb2.RenewLeasesResponse:
         """Prolongs leases."""
         del context
-        lost = leases.renew(
+        renewal = leases.renew(
             self._store,
             owner=request.owner,
             operation_ids=request.operation_ids,
             lease_s=request.lease_duration.seconds + request.lease_duration.nanos / _NANOSECONDS,
         )
-        return operation_service_pb2.RenewLeasesResponse(lost_operation_ids=lost)
+        return operation_service_pb2.RenewLeasesResponse(
+            lost_operation_ids=renewal.lost, woken_operation_ids=renewal.woken
+        )
 
     def ClaimOperations(
         self, request: operation_service_pb2.ClaimOperationsRequest, context: grpc.ServicerContext

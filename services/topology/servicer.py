@@ -2,11 +2,23 @@
 
 import grpc
 
-from brickyard.topology.v1 import topology_service_pb2, topology_service_pb2_grpc
+from brickyard.topology.v1 import books_pb2, topology_service_pb2, topology_service_pb2_grpc
 from services.common.pagination import decode_page_token, encode_page_token, page_size
 from services.topology.convert import tag_change
 from services.topology.store import Store
-from services.topology.usecases import clusters, consistency, devices, inventory, nodes, volumes
+from services.topology.usecases import (
+    block_volumes,
+    brick_sets,
+    bricks,
+    clusters,
+    consistency,
+    devices,
+    ghosts,
+    inventory,
+    nodes,
+    recorded,
+    volumes,
+)
 
 _PAGE = {"default": 1000, "maximum": 10_000}
 
@@ -137,6 +149,14 @@ class TopologyServicer(topology_service_pb2_grpc.TopologyServiceServicer):
         volume, hosts = volumes.get(self._store, request.volume_id)
         return topology_service_pb2.GetVolumeResponse(volume=volume, mount_hosts=hosts)
 
+    def GetBrick(
+        self, request: topology_service_pb2.GetBrickRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.GetBrickResponse:
+        """One brick and its volume."""
+        del context
+        brick, volume = bricks.get(self._store, request.brick_id)
+        return topology_service_pb2.GetBrickResponse(brick=brick, volume=volume)
+
     def ListVolumes(
         self, request: topology_service_pb2.ListVolumesRequest, context: grpc.ServicerContext
     ) -> topology_service_pb2.ListVolumesResponse:
@@ -153,12 +173,54 @@ class TopologyServicer(topology_service_pb2_grpc.TopologyServiceServicer):
         token = _next_token([each.id for each in page], count)
         return topology_service_pb2.ListVolumesResponse(volumes=page, next_page_token=token)
 
+    def GetBlockVolume(
+        self, request: topology_service_pb2.GetBlockVolumeRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.GetBlockVolumeResponse:
+        """One block volume."""
+        del context
+        found = block_volumes.get(self._store, request.block_volume_id)
+        return topology_service_pb2.GetBlockVolumeResponse(block_volume=found)
+
+    def ListBlockVolumes(
+        self, request: topology_service_pb2.ListBlockVolumesRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.ListBlockVolumesResponse:
+        """A page of block volumes."""
+        del context
+        count = page_size(request.page_size, **_PAGE)
+        page = block_volumes.list_page(
+            self._store, cluster_id=request.cluster_id, after=decode_page_token(request.page_token), count=count
+        )
+        token = _next_token([each.id for each in page], count)
+        return topology_service_pb2.ListBlockVolumesResponse(block_volumes=page, next_page_token=token)
+
+    def FindHostingVolumes(
+        self, request: topology_service_pb2.FindHostingVolumesRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.FindHostingVolumesResponse:
+        """Hosting volumes with room for a block volume."""
+        del context
+        return block_volumes.find_hosting_volumes(
+            self._store, cluster_ids=list(request.cluster_ids), size_bytes=request.size_bytes, name=request.name
+        )
+
     def GetInventory(
         self, request: topology_service_pb2.GetInventoryRequest, context: grpc.ServicerContext
     ) -> topology_service_pb2.GetInventoryResponse:
         """What placement needs to know of a cluster."""
         del context
-        return inventory.get(self._store, request.cluster_id, since_revision=request.since_revision)
+        return inventory.get(
+            self._store,
+            request.cluster_id,
+            since_revision=request.since_revision,
+            all_node_sets=request.all_node_sets,
+        )
+
+    def ListReservations(
+        self, request: topology_service_pb2.ListReservationsRequest, context: grpc.ServicerContext
+    ) -> topology_service_pb2.ListReservationsResponse:
+        """What running operations have set aside."""
+        del context
+        found = brick_sets.reservations(self._store, request.cluster_id)
+        return topology_service_pb2.ListReservationsResponse(reservations=found)
 
     def ListCandidateClusters(
         self, request: topology_service_pb2.ListCandidateClustersRequest, context: grpc.ServicerContext
@@ -179,5 +241,27 @@ class TopologyServicer(topology_service_pb2_grpc.TopologyServiceServicer):
     ) -> topology_service_pb2.CheckConsistencyResponse:
         """Compares the books with themselves."""
         del request, context
-        found, count = consistency.check(self._store)
-        return topology_service_pb2.CheckConsistencyResponse(violations=found, checked_count=count)
+        invariants, count = consistency.prove(self._store)
+        violations = [text for invariant in invariants for text in invariant.violations]
+        return topology_service_pb2.CheckConsistencyResponse(
+            violations=violations, checked_count=count, invariants=invariants
+        )
+
+    def GetBooks(self, request: books_pb2.GetBooksRequest, context: grpc.ServicerContext) -> books_pb2.GetBooksResponse:
+        """Everything that is recorded, at one moment."""
+        del context
+        since = request.ended_since if request.HasField("ended_since") else None
+        return recorded.get(self._store, request.cluster_id, since)
+
+    def DropGhosts(
+        self, request: books_pb2.DropGhostsRequest, context: grpc.ServicerContext
+    ) -> books_pb2.DropGhostsResponse:
+        """Forgets bricks that exist nowhere."""
+        del context
+        dropped = ghosts.drop(
+            self._store,
+            volume_id=request.volume_id,
+            brick_ids=request.brick_ids,
+            reclaimed_brick_ids=request.reclaimed_brick_ids,
+        )
+        return books_pb2.DropGhostsResponse(volume_dropped=dropped)

@@ -210,8 +210,20 @@ class BrickRow(_Row, table=True):
 
     __tablename__ = "brick"
     __table_args__ = (
-        UniqueConstraint("volume_id", "set_index", "position"),
-        UniqueConstraint("volume_id", "set_index", "node_id"),
+        # A brick that is to replace another one has its place only when that one is gone.
+        Index(
+            "uq_brick_volume_id_set_index_position",
+            *("volume_id", "set_index", "position"),
+            unique=True,
+            **_where("replaces_brick_id IS NULL"),
+        ),
+        Index(
+            "uq_brick_volume_id_set_index_node_id",
+            *("volume_id", "set_index", "node_id"),
+            unique=True,
+            **_where("replaces_brick_id IS NULL"),
+        ),
+        CheckConstraint("replaces_brick_id IS NULL OR state = 'creating'", name="replaces"),
         ForeignKeyConstraint(["device_id", "node_id"], ["device.id", "device.node_id"]),
         CheckConstraint("size_bytes > 0 AND thin_pool_size_bytes >= 0 AND pool_metadata_size_bytes >= 0", name="sizes"),
         CheckConstraint("role IN ('data', 'arbiter')", name="role"),
@@ -237,6 +249,56 @@ class BrickRow(_Row, table=True):
     position: int
     state: str = Field(sa_type=String(16))
     operation_id: str | None = _holder()
+    # The brick whose place it takes when its operation succeeds.
+    replaces_brick_id: str | None = _id(default=None)
+
+
+class BlockHostingRow(_Row, table=True):
+    """What a hosting volume holds: its size = free + reserved + the sizes of its block volumes."""
+
+    __tablename__ = "block_hosting"
+    __table_args__ = (
+        CheckConstraint("free_bytes >= 0 AND reserved_bytes >= 0", name="sizes"),
+        CheckConstraint("restriction IN ('', 'locked', 'locked-by-update')", name="restriction"),
+    )
+    volume_id: str = Field(primary_key=True, sa_type=String(ID_LENGTH), sa_column_args=[ForeignKey("volume.id")])
+    free_bytes: int = _number()
+    reserved_bytes: int = _number()
+    restriction: str = Field(sa_type=String(16))
+
+
+class BlockVolumeRow(_Row, table=True):
+    """A block volume; `growing_bytes` is what a running operation adds to its size, taken from the hosting volume."""
+
+    __tablename__ = "block_volume"
+    __table_args__ = (
+        UniqueConstraint("hosting_volume_id", "name"),
+        CheckConstraint("size_bytes > 0 AND growing_bytes >= 0", name="size"),
+        CheckConstraint("usable_size_bytes > 0 AND usable_size_bytes <= size_bytes", name="usable_size"),
+        CheckConstraint("ha_count >= 1", name="ha_count"),
+        CheckConstraint("state IN ('creating', 'active', 'deleting')", name="state"),
+        CheckConstraint("(state = 'active' AND growing_bytes = 0) OR operation_id IS NOT NULL", name="held"),
+        Index("ix_block_volume_cluster_id_state_id", "cluster_id", "state", "id"),
+        Index("ix_block_volume_operation_id", "operation_id", **_where("operation_id IS NOT NULL")),
+    )
+    id: str = _id(primary_key=True)
+    cluster_id: str = _reference("cluster.id")
+    hosting_volume_id: str = _reference("block_hosting.volume_id")
+    name: str = Field(sa_type=String(255))
+    size_bytes: int = _number()
+    usable_size_bytes: int = _number()
+    growing_bytes: int = _number()
+    ha_count: int
+    auth: bool
+    hosts: list[str] = Field(sa_type=JSON)
+    iqn: str = Field(sa_type=Text)
+    lun: int
+    username: str = Field(sa_type=Text)
+    # A secret that clients read again and again, as from Heketi.
+    password: str = Field(sa_type=Text)
+    state: str = Field(sa_type=String(16))
+    operation_id: str | None = _holder()
+    create_time_us: int = _number()
 
 
 class OperationRow(_Row, table=True):
@@ -275,6 +337,12 @@ class OperationRow(_Row, table=True):
     attempt_count: int
     # Whether it waits for a node that does not let it be taken back.
     stalled: bool
+    # How often bricks were placed for it.
+    placement_count: int = 1
+    # What happened on the way.
+    note: str = Field(default="", sa_type=Text)
+    # Whether somebody wants the next attempt now; its owner is told when it renews its lease.
+    woken: bool = False
     revision: int = _number()
 
 
@@ -294,6 +362,24 @@ class TombstoneRow(_Row, table=True):
     create_time_us: int = _number()
 
 
+class NodeObservationRow(_Row, table=True):
+    """What was seen on a node last. Books and reservations are never made of it."""
+
+    __tablename__ = "node_observation"
+    __table_args__ = (CheckConstraint("(facts IS NULL) = (observe_time_us IS NULL)", name="observed"),)
+    node_id: str = Field(
+        primary_key=True, sa_type=String(ID_LENGTH), sa_column_args=[ForeignKey("node.id", ondelete="CASCADE")]
+    )
+    # When a collector was told last to look at it.
+    turn_time_us: int = _number()
+    # The turn that the facts are from.
+    observe_time_us: int | None = Field(default=None, sa_type=BigInteger)
+    # The serialised NodeFacts.
+    facts: bytes | None = Field(default=None, sa_type=LargeBinary)
+    unreachable_since_us: int | None = Field(default=None, sa_type=BigInteger)
+    error: str = Field(sa_type=Text)
+
+
 METADATA = _Row.metadata
 SERVER = METADATA.tables["server"]
 CLUSTER = METADATA.tables["cluster"]
@@ -302,5 +388,8 @@ HOSTNAME = METADATA.tables["hostname"]
 DEVICE = METADATA.tables["device"]
 VOLUME = METADATA.tables["volume"]
 BRICK = METADATA.tables["brick"]
+BLOCK_HOSTING = METADATA.tables["block_hosting"]
+BLOCK_VOLUME = METADATA.tables["block_volume"]
 OPERATION = METADATA.tables["operation"]
 TOMBSTONE = METADATA.tables["tombstone"]
+NODE_OBSERVATION = METADATA.tables["node_observation"]

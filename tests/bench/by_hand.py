@@ -1,4 +1,6 @@
-"""What an administrator types to make and remove a replicated volume, in Heketi's words: the yardstick of the bench.
+"""What an administrator types to make, enlarge, copy and remove a replicated volume: the yardstick of the bench.
+
+In Heketi's words, less what Heketi asks for itself only: no `volume info`, and no `snapshot deactivate`.
 
 Each node gets one shell for each batch, as Heketi opened one connection for each; the shells of several nodes run side
 by side, and no two on one node (Heketi's rule). The gluster commands of several volumes come one after the other,
@@ -10,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from compose.lab.node import Node
@@ -55,6 +57,14 @@ class HandVolume:
     def name(self) -> str:
         """As Heketi names volumes by default."""
         return f"vol_{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class HandCopy:
+    """A copy of a volume as it is typed: its name, and the node that the commands are typed on."""
+
+    name: str
+    node: Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,35 @@ def create_volume_lines(volume: HandVolume) -> list[tuple[str, str]]:
     ]
 
 
+def add_bricks_lines(volume: HandVolume, bricks: Sequence[HandBrick]) -> list[tuple[str, str]]:
+    """Name and text of each gluster command that enlarges a volume by one brick set, in order."""
+    words = " ".join(f"{brick.node.address}:{brick.mount_point}/brick" for brick in bricks)
+    return [
+        ("add-brick", f"{_GLUSTER} volume add-brick {volume.name} {words} >/dev/null"),
+        ("rebalance", f"{_GLUSTER} volume rebalance {volume.name} start >/dev/null"),
+    ]
+
+
+def clone_lines(volume: HandVolume, copy: str) -> list[tuple[str, str]]:
+    """Name and text of each gluster command that makes a started copy of that name, in order."""
+    snapshot = f"tmpsnap_{copy}"
+    return [
+        ("snapshot", f"{_GLUSTER} snapshot create {snapshot} {volume.name} no-timestamp >/dev/null"),
+        ("activate", f"{_GLUSTER} snapshot activate {snapshot} >/dev/null"),
+        ("clone", f"{_GLUSTER} snapshot clone {copy} {snapshot} >/dev/null"),
+        ("start", f"{_GLUSTER} volume start {copy} >/dev/null"),
+        ("snap-delete", f"{_GLUSTER} snapshot delete {snapshot} >/dev/null"),
+    ]
+
+
+# Without a volume that uses them, what is mounted below gluster's directory for copies is left over.
+_REMOVE_COPY = r"""
+awk -v part="/$1/" 'index($2, part) {print $1, $2}' /proc/mounts | while read -r device path; do
+  umount "$path" && /usr/sbin/lvm lvremove -qq --autobackup=n -f "$device"
+done
+"""
+
+
 def delete_volume_lines(volume: HandVolume) -> list[tuple[str, str]]:
     """Name and text of each gluster command that removes a volume, in order."""
     return [
@@ -126,7 +165,7 @@ def delete_volume_lines(volume: HandVolume) -> list[tuple[str, str]]:
 
 
 class ByHand:
-    """Makes and removes volumes by typing.
+    """Makes, changes and removes volumes by typing.
 
     Args:
         places: Nodes with the volume group that each has; a volume gets one brick on each.
@@ -151,6 +190,44 @@ class ByHand:
             self._batch(bricks[0].node, create_volume_lines(volume))
         return volume
 
+    def expand(self, volume: HandVolume) -> HandVolume:
+        """Enlarges a volume by as much as it had at first, and starts to move its data.
+
+        Raises:
+            LabError: A command failed.
+        """
+        bricks = tuple(HandBrick(node, vg, secrets.token_hex(16)) for node, vg in self._places)
+        self._on_all([(brick.node, create_brick_lines(brick, volume.size_gib)) for brick in bricks])
+        with self._gluster_lock:
+            self._batch(bricks[0].node, add_bricks_lines(volume, bricks))
+        return replace(volume, bricks=(*volume.bricks, *bricks))
+
+    def clone(self, volume: HandVolume) -> HandCopy:
+        """Makes a copy of a volume.
+
+        Raises:
+            LabError: A command failed.
+        """
+        copy = HandCopy(f"vol_{secrets.token_hex(16)}", volume.bricks[0].node)
+        with self._gluster_lock:
+            self._batch(copy.node, clone_lines(volume, copy.name))
+        return copy
+
+    def delete_copy(self, copy: HandCopy) -> None:
+        """Removes a copy; nobody measures that.
+
+        Raises:
+            LabError: A command failed.
+        """
+        script = f"""set -e
+            gluster volume info {copy.name} | sed -n 's/^Brick1: .*\\/snaps\\/\\([0-9a-f]*\\).*/\\1/p'
+            {_GLUSTER} volume stop {copy.name} force >/dev/null
+            {_GLUSTER} volume delete {copy.name} >/dev/null
+        """
+        part = copy.node.run(["/bin/bash", "-c", script], check=True, seconds=_LIMIT_S).stdout.strip()
+        for node, _vg in self._places:
+            node.run(["/bin/bash", "-c", _REMOVE_COPY, "-", part], check=True, seconds=_LIMIT_S)
+
     def delete(self, volume: HandVolume) -> None:
         """Removes a volume and its bricks.
 
@@ -159,7 +236,10 @@ class ByHand:
         """
         with self._gluster_lock:
             self._batch(volume.bricks[0].node, delete_volume_lines(volume))
-        self._on_all([(brick.node, delete_brick_lines(brick)) for brick in volume.bricks])
+        lines: dict[str, tuple[Node, list[tuple[str, str]]]] = {}
+        for brick in volume.bricks:
+            lines.setdefault(brick.node.name, (brick.node, []))[1].extend(delete_brick_lines(brick))
+        self._on_all(list(lines.values()))
 
     def take_steps(self) -> list[HandStep]:
         """What was run since the last time."""

@@ -1,10 +1,15 @@
-"""Create and delete of volumes on the lab's real nodes: Brickyard through REST beside the same work typed by hand.
+"""The life of volumes on the lab's real nodes: Brickyard through REST beside the same work typed by hand.
 
     python -m tests.bench.lab_volumes --rounds 5
-    python -m tests.bench.lab_volumes --rounds 3 --at-once 4 --json figures.json --steps
+    python -m tests.bench.lab_volumes --rounds 3 --at-once 4 --only create,delete --json figures.json --steps
 
-Root, and a machine that can run the lab. The two take turns in one run, because a machine's mood changes by the minute;
-a ratio is of two neighbours. It measures and judges nothing.
+Root, and a machine that can run the lab. The two take turns in one run, and swap who goes first, because a machine's
+mood changes by the minute; a ratio is of two neighbours. It measures and judges nothing.
+
+"expand" is over when the volume is larger. Whoever types goes on and starts to move data, for which gluster takes
+ten more seconds; Brickyard's agent does so after its answer. "expand+move" counts these seconds for the one who types,
+and is what Heketi lets its clients wait for. "clone" is over when the copy is started; "clone+clean" counts for the one
+who types the removal of the snapshot too. Before the next turn, all is let come to rest.
 
 A standing volume keeps the self-heal daemons running, as in a cluster in use. Without one (--standing 0) glusterd
 starts them at each volume start, and sleeps for a second twice while it does so, whoever gives the command.
@@ -17,24 +22,31 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from compose.lab.errors import CannotRunHereError
+from compose.lab.waiting import wait_until
 from compose.stack import Stack, StackConfig
-from gateway.cli.rest_client import RestClient, RestError
 from gateway.cli.topology_load import load_topology, read_topology
 from tests.bench.by_hand import ByHand, HandStep, HandVolume
+from tests.bench.through_rest import Brickyard, Step
 
-_POLL_S = 0.1
 _GIB = 1 << 30
 _EXIT_CANNOT_RUN = 3
 _NODES = 3
 _ID = re.compile(r"[0-9a-f]{32}")
+ACTIONS = ("create", "clone", "clone+clean", "expand", "expand+move", "delete")
+# Words of `volume rebalance status` for a node that is not done.
+_MOVING = re.compile(r"in progress|not started")
+_SETTLED_WITHIN_S = 120.0
+
+Ours = TypeVar("Ours")
+Hands = TypeVar("Hands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,7 @@ class Turn:
     """One measured round.
 
     Attributes:
-        action: "create" or "delete".
+        action: What was done.
         brickyard_s: Seconds from the request to the answer that it is done.
         by_hand_s: Seconds from the first command to the end of the last.
     """
@@ -57,58 +69,14 @@ class Turn:
         return self.brickyard_s / self.by_hand_s
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A command on a node, in seconds after the request."""
-
-    node: str
-    name: str
-    began_s: float
-    ended_s: float
-
-
-class Brickyard:
-    """Makes and removes volumes as a REST client does, asking for the result more often than clients do."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-
-    def create(self, size_gib: int) -> str:
-        """Makes a volume and returns its id."""
-        body = {"size": size_gib, "durability": {"type": "replicate", "replicate": {"replica": _NODES}}}
-        with self._stack.rest() as client:
-            location = _follow(client, client.request("POST", "/volumes", body))
-            return location.rpartition("/")[2]
-
-    def delete(self, volume_id: str) -> None:
-        """Removes a volume."""
-        with self._stack.rest() as client:
-            _follow(client, client.request("DELETE", f"/volumes/{volume_id}"))
-
-
-def _follow(client: RestClient, answer: Any) -> str:
-    """Asks the queue until the operation has ended; returns where its result is, empty when there is none."""
-    if answer.status_code != 202:
-        raise RestError(answer.status_code, answer.text.strip())
-    queue = answer.headers["Location"]
-    while True:
-        answer = client.request("GET", queue)
-        if answer.status_code in (303, 204):
-            return str(answer.headers.get("Location", ""))
-        if answer.status_code != 200:
-            raise RestError(answer.status_code, answer.text.strip())
-        # The protocol has no long poll: that is how its clients learn of the end.
-        time.sleep(_POLL_S)
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+def timed(work: Callable[[], Ours]) -> tuple[float, Ours]:
     """Runs `work`; seconds, and what it returned."""
     began = time.monotonic()
     result = work()
     return time.monotonic() - began, result
 
 
-def at_once(works: Sequence[Callable[[], Any]]) -> list[Any]:
+def at_once(works: Sequence[Callable[[], Ours]]) -> list[Ours]:
     """Runs all side by side, and returns what they returned when the last has ended."""
     with ThreadPoolExecutor(len(works)) as pool:
         return [done.result() for done in [pool.submit(work) for work in works]]
@@ -123,50 +91,109 @@ class Bench:
         self._hand = hand
         self._size_gib = size_gib
         self._count = count
+        self._we_go_first = False
         self.steps: dict[str, list[Step]] = {}
 
-    def round(self) -> list[Turn]:
-        """One round: ours and by hand, create and delete of each."""
-        began = time.time()
-        our_create_s, ids = timed(lambda: at_once([lambda: self._ours.create(self._size_gib)] * self._count))
-        self._note("create by Brickyard", began, self._agent_steps(began))
-        began = time.time()
-        our_delete_s, _ = timed(lambda: at_once([_deletion(self._ours.delete, volume) for volume in ids]))
-        self._note("delete by Brickyard", began, self._agent_steps(began))
-        began = time.time()
-        hand_create_s, volumes = timed(lambda: at_once([lambda: self._hand.create(self._size_gib)] * self._count))
-        self._note("create by hand", began, _hand_steps(self._hand.take_steps(), began))
-        began = time.time()
-        hand_delete_s, _ = timed(lambda: at_once([_deletion(self._hand.delete, volume) for volume in volumes]))
-        self._note("delete by hand", began, _hand_steps(self._hand.take_steps(), began))
-        return [Turn("create", our_create_s, hand_create_s), Turn("delete", our_delete_s, hand_delete_s)]
+    def round(self, actions: Collection[str]) -> list[Turn]:
+        """One round of some of ACTIONS; what others need is done without being measured."""
+        self._we_go_first = not self._we_go_first
+        ids, volumes, create = self._pair(
+            "create",
+            lambda: at_once([lambda: self._ours.create(self._size_gib)] * self._count),
+            lambda: at_once([lambda: self._hand.create(self._size_gib)] * self._count),
+        )
+        turns = [create]
+        if {"clone", "clone+clean"} & set(actions):
+            turns += self._clone(ids, volumes)
+        if {"expand", "expand+move"} & set(actions):
+            turns += self._expand(ids, volumes)
+        _none, _nothing, delete = self._pair(
+            "delete",
+            lambda: at_once([partial(self._ours.delete, volume) for volume in ids]),
+            lambda: at_once([partial(self._hand.delete, volume) for volume in volumes]),
+        )
+        return [turn for turn in [*turns, delete] if turn.action in actions]
+
+    def _clone(self, ids: list[str], volumes: list[HandVolume]) -> list[Turn]:
+        ours, hands, turn = self._pair(
+            "clone+clean",
+            lambda: at_once([partial(self._ours.clone, volume) for volume in ids]),
+            lambda: at_once([partial(self._hand.clone, volume) for volume in volumes]),
+            (self._await_no_snapshots, lambda: None),
+        )
+        for mine in ours:
+            self._ours.delete(mine)
+        for copy in hands:
+            self._hand.delete_copy(copy)
+        started = max(step.ended_s for step in self.steps["clone+clean by hand"] if step.name == "start")
+        return [replace(turn, action="clone", by_hand_s=started), turn]
+
+    def _expand(self, ids: list[str], volumes: list[HandVolume]) -> list[Turn]:
+        """On volumes of its own, so that those of `delete` have one brick a node."""
+        mine, typed = self._ours.create(self._size_gib), self._hand.create(self._size_gib)
+        _none, grown, turn = self._pair(
+            "expand+move",
+            lambda: self._ours.expand(mine, self._size_gib),
+            lambda: self._hand.expand(typed),
+            (lambda: self._settle(self._ours.name(mine)), lambda: self._settle(typed.name)),
+        )
+        larger = next(step.ended_s for step in self.steps["expand+move by hand"] if step.name == "add-brick")
+        self._ours.delete(mine)
+        self._hand.delete(grown)
+        return [replace(turn, action="expand", by_hand_s=larger), turn]
+
+    def _pair(
+        self,
+        what: str,
+        ours: Callable[[], Ours],
+        hand: Callable[[], Hands],
+        settle: tuple[Callable[[], None], Callable[[], None]] = (lambda: None, lambda: None),
+    ) -> tuple[Ours, Hands, Turn]:
+        """Both sides, one after the other."""
+        results: dict[str, Any] = {}
+
+        def run_ours() -> float:
+            began = time.time()
+            seconds, results["ours"] = timed(ours)
+            self._note(f"{what} by Brickyard", began, self._ours.steps(began))
+            settle[0]()
+            return seconds
+
+        def run_hand() -> float:
+            began = time.time()
+            seconds, results["hand"] = timed(hand)
+            self._note(f"{what} by hand", began, _hand_steps(self._hand.take_steps(), began))
+            settle[1]()
+            return seconds
+
+        if self._we_go_first:
+            our_s, hand_s = run_ours(), run_hand()
+        else:
+            hand_s, our_s = run_hand(), run_ours()
+        return results["ours"], results["hand"], Turn(what, our_s, hand_s)
 
     def _note(self, what: str, began: float, steps: list[Step]) -> None:
         self.steps[what] = [*steps, Step("all", "the whole", 0.0, round(time.time() - began, 3))]
 
-    def _agent_steps(self, since: float) -> list[Step]:
-        """What the agents' logs tell of the commands they ran since then."""
-        found = []
-        for node in self._stack.running_lab().nodes:
-            text = (node.log_directory / "brickyard-agent.log").read_text(encoding="utf-8", errors="replace")
-            found += [step for line in text.splitlines() if (step := agent_step(node.name, line, since)) is not None]
-        return sorted(found, key=lambda step: step.began_s)
+    def _await_no_snapshots(self) -> None:
+        """Waits until the snapshots are gone that copies were made of."""
+        node = self._stack.running_lab().nodes[0]
 
+        def gone() -> bool:
+            return "No snapshots" in node.run(["gluster", "--mode=script", "snapshot", "list"]).stdout
 
-def _deletion(delete: Callable[[Any], None], volume: str | HandVolume) -> Callable[[], None]:
-    return lambda: delete(volume)
+        wait_until(gone, seconds=_SETTLED_WITHIN_S, what="the snapshots to be gone")
 
+    def _settle(self, name: str) -> None:
+        """Waits until the data of an enlarged volume was moved on all nodes."""
+        node = self._stack.running_lab().nodes[0]
 
-def agent_step(node: str, line: str, since: float) -> Step | None:
-    """A line of an agent's log as a step; None when it is no command, or an earlier one."""
-    if '"command.run"' not in line:
-        return None
-    entry = json.loads(line)
-    ended = datetime.fromisoformat(entry["timestamp"]).timestamp() - since
-    began = ended - entry["duration_s"]
-    words = [word for word in entry["argv"][:5] if not word.startswith("-")]
-    # A node's clock may be some milliseconds off, so that a command seems to begin before the request.
-    return Step(node, " ".join(words[:2]), round(began, 3), round(ended, 3)) if ended > 0 else None
+        def moved() -> bool:
+            done = node.run(["gluster", "--mode=script", "volume", "rebalance", name, "status"])
+            told = done.returncode == 0 and f"volume rebalance: {name}: success" in done.stdout
+            return told and not _MOVING.search(done.stdout)
+
+        wait_until(moved, seconds=_SETTLED_WITHIN_S, what=f"the data of {name} to be moved")
 
 
 def _hand_steps(steps: Iterable[HandStep], since: float) -> list[Step]:
@@ -203,12 +230,12 @@ def summary(turns: Sequence[Turn]) -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> str:
     """The figures for people."""
-    lines = [f"{'':8} {'':13} {'median':>8} {'min':>8} {'max':>8}   each"]
+    lines = [f"{'':11} {'':13} {'median':>8} {'min':>8} {'max':>8}   each"]
     for action, sides in figures["actions"].items():
         for side, values in sides.items():
             each = " ".join(f"{value:.2f}" for value in values["each"])
             cells = " ".join(f"{values[key]:8.2f}" for key in ("median", "min", "max"))
-            lines.append(f"{action:8} {side:13} {cells}   {each}")
+            lines.append(f"{action:11} {side:13} {cells}   {each}")
     return "\n".join(lines)
 
 
@@ -231,13 +258,15 @@ def run(stack: Stack, arguments: argparse.Namespace) -> tuple[dict[str, Any], Be
         raise RuntimeError(f"{failures} nodes or devices could not be added")
     for _ in range(arguments.standing):
         Brickyard(stack).create(arguments.size_gib)
+    actions = [action for action in ACTIONS if action in arguments.only]
     bench = Bench(stack, ByHand(places(stack)), size_gib=arguments.size_gib, count=arguments.at_once)
     for _ in range(arguments.warm_up):
-        bench.round()
+        bench.round(actions)
     turns: list[Turn] = []
     for number in range(1, arguments.rounds + 1):
-        turns += bench.round()
-        said = ", ".join(f"{turn.action} {turn.brickyard_s:.2f} : {turn.by_hand_s:.2f} s" for turn in turns[-2:])
+        new = bench.round(actions)
+        turns += new
+        said = ", ".join(f"{turn.action} {turn.brickyard_s:.2f} : {turn.by_hand_s:.2f} s" for turn in new)
         print(f"round {number}: {said}", file=sys.stderr, flush=True)
     figures = {
         "bench": "lab_volumes",
@@ -246,9 +275,16 @@ def run(stack: Stack, arguments: argparse.Namespace) -> tuple[dict[str, Any], Be
         "rounds": arguments.rounds,
         "cores": os.cpu_count(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
-        "actions": {action: summary([t for t in turns if t.action == action]) for action in ("create", "delete")},
+        "actions": {action: summary([turn for turn in turns if turn.action == action]) for action in actions},
     }
     return figures, bench
+
+
+def _actions(text: str) -> tuple[str, ...]:
+    chosen = tuple(text.split(","))
+    if not set(chosen) <= set(ACTIONS):
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {','.join(ACTIONS)}")
+    return chosen
 
 
 def main() -> int:
@@ -257,6 +293,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default: %(default)s)")
     parser.add_argument("--warm-up", type=int, default=1, help="rounds before, not counted (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=1, help="volumes side by side (default: %(default)s)")
+    parser.add_argument("--only", type=_actions, default=ACTIONS, help=f"some of {','.join(ACTIONS)} (default: all)")
     parser.add_argument("--standing", type=int, default=1, help="volumes that are there already (default: %(default)s)")
     parser.add_argument("--size-gib", type=int, default=1, help="size of a volume (default: %(default)s)")
     parser.add_argument("--disk-gib", type=int, default=8, help="size of each node's disk (default: %(default)s)")

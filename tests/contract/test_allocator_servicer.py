@@ -1,22 +1,13 @@
-"""AllocatorService over gRPC, in this process, on a topology in memory."""
+"""AllocatorService over gRPC, in this process, on a topology in memory: plans, refusals, the largest volume."""
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from brickyard.allocator.v1 import allocator_service_pb2 as pb
-from brickyard.allocator.v1.allocator_service_pb2_grpc import (
-    AllocatorServiceStub,
-    add_AllocatorServiceServicer_to_server,
-)
-from brickyard.topology.v1 import device_pb2, inventory_pb2, node_pb2, topology_service_pb2, volume_pb2
-from services.allocator.inventory import InventoryCache
-from services.allocator.servicer import ACCESS, SERVICE, AllocatorServicer
-from services.common.channels import call, open_channel
+from brickyard.topology.v1 import device_pb2, node_pb2, volume_pb2
 from services.common.errors import (
     BrickyardError,
     FailedPreconditionError,
@@ -27,79 +18,9 @@ from services.common.errors import (
     UnavailableError,
 )
 from services.common.reasons import Reason
-from services.common.server import RunningServer, ServedService
-from services.common.settings import ServerSettings
+from tests.contract.allocator_server import GIB, MIB, REPLICA_3, FakeTopology, Request, rules, served_allocator
 
-GIB = 1 << 30
-MIB = 1 << 20
 ONE, TWO, THREE = "1" * 32, "2" * 32, "3" * 32
-REPLICA_3 = volume_pb2.Durability(type=volume_pb2.DURABILITY_TYPE_REPLICATE, replica_count=3)
-Request = Callable[..., Any]
-
-
-class FakeTopology:
-    """Clusters with an inventory each, and what their candidacy is refused for."""
-
-    def __init__(self) -> None:
-        self.inventories: dict[str, topology_service_pb2.GetInventoryResponse] = {}
-        self.refusals: dict[str, inventory_pb2.CandidateCluster] = {}
-        self.asked: list[Any] = []
-        self.failure: BrickyardError | None = None
-
-    def add(self, cluster_id: str, *, nodes: int = 3, free_gib: int = 100, revision: int = 1) -> None:
-        answer = topology_service_pb2.GetInventoryResponse(revision=revision, complete=True)
-        for number in range(1, nodes + 1):
-            node_id = f"{cluster_id[0]}{number:031x}"
-            answer.nodes.append(
-                inventory_pb2.InventoryNode(
-                    id=node_id, zone=number, state=node_pb2.NODE_STATE_ONLINE, hostname=f"node{number}"
-                )
-            )
-            answer.devices.append(
-                inventory_pb2.InventoryDevice(
-                    id=f"{cluster_id[0]}d{number:030x}",
-                    node_id=node_id,
-                    state=device_pb2.DEVICE_STATE_ONLINE,
-                    total_bytes=100 * GIB,
-                    free_bytes=free_gib * GIB,
-                    extent_size_bytes=4 * MIB,
-                    tags={"tier": "fast" if number == 1 else "slow"},
-                    path="/dev/sdb",
-                )
-            )
-        self.inventories[cluster_id] = answer
-
-    def refuse(self, cluster_id: str, reason: Reason, *, volume_count: int = 0) -> None:
-        self.refusals[cluster_id] = inventory_pb2.CandidateCluster(
-            cluster_id=cluster_id, refusal_reason=reason.value, volume_count=volume_count
-        )
-
-    def get_inventory(
-        self, request: topology_service_pb2.GetInventoryRequest
-    ) -> topology_service_pb2.GetInventoryResponse:
-        self.asked.append(request)
-        if self.failure:
-            raise self.failure
-        known = self.inventories.get(request.cluster_id)
-        if known is None:
-            raise NotFoundError(Reason.CLUSTER_NOT_FOUND, f"cluster {request.cluster_id!r} not found")
-        if request.since_revision == known.revision:
-            return topology_service_pb2.GetInventoryResponse(revision=known.revision)
-        return known
-
-    def list_candidates(
-        self, request: topology_service_pb2.ListCandidateClustersRequest
-    ) -> topology_service_pb2.ListCandidateClustersResponse:
-        self.asked.append(request)
-        if self.failure:
-            raise self.failure
-        ids = list(request.cluster_ids) or sorted(self.inventories)
-        for cluster_id in ids:
-            if cluster_id not in self.inventories:
-                raise NotFoundError(Reason.CLUSTER_NOT_FOUND, f"cluster {cluster_id!r} not found")
-        return topology_service_pb2.ListCandidateClustersResponse(
-            clusters=[self.refusals.get(each, inventory_pb2.CandidateCluster(cluster_id=each)) for each in ids]
-        )
 
 
 @pytest.fixture
@@ -109,29 +30,8 @@ def topology() -> FakeTopology:
 
 @pytest.fixture
 def ask(topology: FakeTopology) -> Iterator[Request]:
-    """Calls an RPC by its name; a refusal is raised as the class that the server raised."""
-    servicer = AllocatorServicer(InventoryCache(topology.get_inventory), topology.list_candidates)
-    with tempfile.TemporaryDirectory() as directory:
-        address = f"unix:{Path(directory)}/s"
-        server = RunningServer(
-            [ServedService(SERVICE, lambda server: add_AllocatorServiceServicer_to_server(servicer, server))],
-            ServerSettings(listen=(address,), tls=None, insecure_plaintext=False, grace_s=0.5),
-            ACCESS,
-            workers=4,
-        )
-        channel = open_channel(address, None)
-        stub: Any = AllocatorServiceStub(channel)
-
-        def request(method: str, **fields: Any) -> Any:
-            return call(getattr(stub, method), getattr(pb, f"{method}Request")(**fields), timeout_s=10)
-
+    with served_allocator(topology) as request:
         yield request
-        channel.close()
-        server.stop()
-
-
-def rules(**fields: Any) -> pb.PlacementRules:
-    return pb.PlacementRules(**{"durability": REPLICA_3, "seed": "a seed", **fields})
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -149,6 +49,34 @@ def test_a_plan_names_every_brick_in_gluster_order(topology: FakeTopology, ask: 
         assert brick.thin_pool_size_bytes == 10 * GIB
         assert brick.pool_metadata_size_bytes % (4 * MIB) == 0
         assert brick.pool_metadata_size_bytes > 0
+
+
+def test_nodes_and_devices_can_be_left_out(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, nodes=5)
+    nodes = [node.id for node in topology.inventories[ONE].nodes]
+    devices = [device.id for device in topology.inventories[ONE].devices]
+    given = {"excluded_node_ids": [nodes[0], "unknown"], "excluded_device_ids": [devices[4]]}
+    for _ in range(3):
+        plan = ask("PlanVolume", size_bytes=GIB, rules=rules(), cluster_ids=[ONE], **given)
+        assert {brick.node_id for brick in plan.bricks} == set(nodes[1:4])
+    # Only for that one plan.
+    free = {"size_bytes": GIB, "rules": rules(seed="", strategy="ring")}
+    seen = {brick.node_id for _ in range(12) for brick in ask("PlanVolume", **free).bricks}
+    assert len(seen) > 3
+    refused(ask, ResourceExhaustedError, Reason.NO_SPACE, excluded_node_ids=nodes[:3])
+
+
+def test_space_that_will_be_free_can_be_planned_with(topology: FakeTopology, ask: Request) -> None:
+    topology.add(ONE, free_gib=5)
+    devices = [device.id for device in topology.inventories[ONE].devices]
+    freed = [
+        volume_pb2.Brick(device_id=device, thin_pool_size_bytes=4 * GIB, pool_metadata_size_bytes=GIB)
+        for device in devices
+    ]
+    refused(ask, ResourceExhaustedError, Reason.NO_SPACE, size_bytes=9 * GIB)
+    plan = ask("PlanVolume", size_bytes=9 * GIB, rules=rules(), freed_bricks=[*freed, volume_pb2.Brick(device_id="x")])
+    assert len(plan.bricks) == 3
+    refused(ask, ResourceExhaustedError, Reason.NO_SPACE, size_bytes=9 * GIB, freed_bricks=freed[:2])
 
 
 def test_the_same_seed_gives_the_same_plan(topology: FakeTopology, ask: Request) -> None:

@@ -25,7 +25,7 @@ from services.common.reasons import Reason
 from services.common.units import GIB, MIB
 from services.executor.access import ACCESS, SERVICE
 from services.executor.runners.simulated import Fault, Fleet, FleetSettings
-from services.executor.servicer import NODE_KEY, ExecutorServicer
+from services.executor.servicer import EPOCH_KEY, NODE_KEY, ExecutorServicer
 
 DESCRIPTOR = messages.DESCRIPTOR.services_by_name["ExecutorService"]
 METHODS = {method.name: method for method in DESCRIPTOR.methods}
@@ -61,10 +61,11 @@ class Agent:
         servicers = {DESCRIPTOR: Recording()}
         self._server = grpc_testing.server_from_dictionary(servicers, clock)  # type: ignore[no-untyped-call]
 
-    def call(self, name: str, request: Message, *, node: str = "node1") -> Any:
+    def call(self, name: str, request: Message, *, node: str = "node1", epoch: str = "") -> Any:
         """The answer of an RPC, or the error that the servicer raised."""
         self.raised.clear()
-        running = self._server.invoke_unary_unary(METHODS[name], ((NODE_KEY, node),), request, WAIT_S)
+        metadata = ((NODE_KEY, node), *([(EPOCH_KEY, epoch)] if epoch else []))
+        running = self._server.invoke_unary_unary(METHODS[name], metadata, request, WAIT_S)
         response, _trailers, code, _details = running.termination()
         if self.raised:
             raise self.raised[0]
@@ -136,7 +137,7 @@ def test_every_rpc_has_its_roles_and_nobody_else_may_call() -> None:
     for name in METHODS:
         method = f"/{SERVICE}/{name}"
         assert ACCESS.permits(method, gateway)
-        assert ACCESS.permits(method, operator) is name.startswith("Get")
+        assert ACCESS.permits(method, operator) is name.startswith(("Get", "List"))
         assert not any(ACCESS.permits(method, stranger) for stranger in strangers)
 
 
@@ -153,6 +154,8 @@ def test_get_node_facts(agent: Agent) -> None:
     assert [entry.mount_point for entry in facts.brick_mounts] == [brick(2).path.removesuffix("/brick")]
     assert [entry.source for entry in facts.fstab_entries] == [entry.source for entry in facts.brick_mounts]
     assert [disk.path for disk in facts.unused_disks] == ["/dev/sdc", "/dev/sdd", "/dev/sde"]
+    (state,) = facts.bricks
+    assert (state.path, state.mounted, state.process_running, state.heal_count) == (brick(2).path, True, False, -1)
 
 
 def test_get_glusterd(agent: Agent) -> None:
@@ -207,6 +210,21 @@ def test_get_and_delete_device(agent: Agent) -> None:
     agent.call("DeleteDevice", delete)
     agent.call("DeleteDevice", messages.DeleteDeviceRequest(request_id="y", device_id="1" * 32))
     refused(agent, NotFoundError, Reason.DEVICE_NOT_FOUND_ON_NODE, "GetDevice", get)
+
+
+def test_grow_device(agent: Agent) -> None:
+    disk = agent.fleet.node("node1").machine.disks["/dev/sdb"]
+    disk.size_bytes += 2 * GIB
+    grow = messages.GrowDeviceRequest(request_id="g1", device_id="1" * 32)
+    grown = agent.call("GrowDevice", grow).facts
+    assert (grown.total_bytes, grown.free_bytes, list(grown.known_paths)) == (12 * GIB, 12 * GIB, ["/dev/sdb"])
+    # The same request is the same change; another one looks again.
+    disk.size_bytes += GIB
+    assert agent.call("GrowDevice", grow).facts == grown
+    again = messages.GrowDeviceRequest(request_id="g2", device_id="1" * 32)
+    assert agent.call("GrowDevice", again).facts.total_bytes == 13 * GIB
+    absent = messages.GrowDeviceRequest(request_id="g3", device_id="9" * 32)
+    refused(agent, NotFoundError, Reason.DEVICE_NOT_FOUND_ON_NODE, "GrowDevice", absent)
 
 
 def test_create_brick(agent: Agent) -> None:
@@ -323,11 +341,58 @@ def test_a_repeated_request_gets_the_first_answer_and_another_under_its_id_is_re
     refused(agent, AbortedError, Reason.REQUEST_ID_REUSED, "CreateDevice", device_request(1, path="/dev/sdc"))
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("Get")])
+# A fence names its operation, and is the same however often it is set.
+@pytest.mark.parametrize("name", [n for n in METHODS if not n.startswith(("Get", "List")) and n != "FenceOperation"])
 def test_every_change_needs_a_request_id(agent: Agent, name: str) -> None:
     kind: type[Message] = getattr(messages, f"{name}Request")
     text = refused(agent, InvalidArgumentError, Reason.INVALID_ARGUMENT, name, kind())
     assert "request_id" in text
+
+
+def test_what_comes_of_an_epoch_that_is_over_is_refused(agent: Agent) -> None:
+    operation = "a" * 32
+    agent.call("CreateDevice", device_request(1))
+    first = messages.CreateBrickRequest(request_id=f"{operation}/create", brick=brick(1))
+    agent.call("FenceOperation", messages.FenceOperationRequest(operation_id=operation, epoch=2))
+    for method, request in (
+        ("CreateBrick", first),
+        ("AddBricks", messages.AddBricksRequest(request_id=f"{operation}/add-bricks")),
+        ("CloneVolume", messages.CloneVolumeRequest(request_id=f"{operation}/clone-volume")),
+    ):
+        with pytest.raises(FailedPreconditionError) as caught:
+            agent.call(method, request, epoch="1")
+        assert caught.value.reason is Reason.LEASE_LOST
+        assert caught.value.metadata["current_epoch"] == "2"
+    assert agent.fleet.node("node1").logical_volumes() == []
+    agent.call("CreateBrick", first, epoch="2")
+    with pytest.raises(FailedPreconditionError):
+        agent.call("FenceOperation", messages.FenceOperationRequest(operation_id=operation, epoch=1))
+
+
+@pytest.mark.parametrize("epoch", ["0", "-1", "x", "9" * 30])
+def test_an_epoch_is_a_number(agent: Agent, epoch: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="is no epoch"):
+        agent.call("CreateDevice", device_request(1), epoch=epoch)
+
+
+@pytest.mark.parametrize("fields", [{"operation_id": "x", "epoch": 1}, {"operation_id": "a" * 32, "epoch": 0}])
+def test_a_fence_needs_an_operation_and_an_epoch(agent: Agent, fields: dict[str, Any]) -> None:
+    refused(
+        agent,
+        InvalidArgumentError,
+        Reason.INVALID_ARGUMENT,
+        "FenceOperation",
+        messages.FenceOperationRequest(**fields),
+    )
+
+
+def test_a_volume_that_glusterd_never_heard_of_is_told_as_untouched(agent: Agent) -> None:
+    make_bricks(agent)
+    agent.fleet.node("node1").daemon.running = False
+    with pytest.raises(FailedPreconditionError) as caught:
+        agent.call("CreateVolume", volume_request())
+    assert caught.value.reason is Reason.GLUSTERD_NOT_RUNNING
+    assert caught.value.metadata["untouched"] == "True"
 
 
 def test_the_node_is_chosen_by_metadata(agent: Agent) -> None:

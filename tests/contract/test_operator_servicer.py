@@ -10,10 +10,14 @@ import grpc
 import pytest
 
 from brickyard.gateway.v1 import operator_service_pb2 as pb
-from brickyard.gateway.v1.operator_service_pb2_grpc import OperatorServiceStub, add_OperatorServiceServicer_to_server
+from brickyard.gateway.v1.operator_service_pb2_grpc import (
+    OperatorServiceServicer,
+    OperatorServiceStub,
+    add_OperatorServiceServicer_to_server,
+)
 from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2, operation_service_pb2, volume_pb2
 from gateway.operator.servicer import ACCESS, OperatorServicer
-from gateway.usecases import NewVolume
+from gateway.usecases import NewBlockVolume, NewVolume
 from services.common.channels import call_aio, open_aio_channel, stream_aio
 from services.common.errors import (
     BrickyardError,
@@ -25,6 +29,7 @@ from services.common.errors import (
 )
 from services.common.interceptors import AioServerInterceptor
 from services.common.reasons import Reason
+from tests.unit.gateway_heketi.fake_health import CLUSTER_ID, FakeHealth
 from tests.unit.gateway_heketi.fake_use_cases import FakeUseCases
 
 GIB = 1 << 30
@@ -61,13 +66,14 @@ class Face:
     def __init__(self, runner: asyncio.Runner, directory: Path) -> None:
         self.use_cases = FakeUseCases()
         self.operations = FakeOperations()
+        self.health = FakeHealth()
         self._runner = runner
         self._address = f"unix:{directory}/s"
         runner.run(self._start())
 
     async def _start(self) -> None:
         self._server = grpc.aio.server(interceptors=[AioServerInterceptor(ACCESS)])
-        servicer = OperatorServicer(self.use_cases, self.operations)
+        servicer = OperatorServicer(self.use_cases, self.operations, self.health)
         add_OperatorServiceServicer_to_server(servicer, self._server)
         self._server.add_insecure_port(self._address)
         await self._server.start()
@@ -117,7 +123,24 @@ def call_of(face: Face, method: str) -> tuple[Any, str | None]:
 
 def test_every_rpc_is_served() -> None:
     for name in METHODS:
-        assert name in vars(OperatorServicer), f"{name} is not implemented"
+        served = getattr(OperatorServicer, name)
+        assert served is not getattr(OperatorServiceServicer, name), f"{name} is not implemented"
+
+
+def test_cleanup(face: Face) -> None:
+    face("CleanupOperations")
+    assert call_of(face, "cleanup_operations") == ((), None)
+    face("CleanupOperations", operation_ids=["a", "b"])
+    assert call_of(face, "cleanup_operations") == (("a", "b"), None)
+
+
+@pytest.mark.parametrize("rebalance", [{}, {"rebalance": True}, {"rebalance": False}])
+def test_whether_data_is_moved_is_the_gateways_setting_or_said(face: Face, rebalance: dict[str, bool]) -> None:
+    cluster = cluster_of(face)
+    face("AddDevice", node_id=node_of(face, cluster), path="/dev/sdb")
+    volume = face("CreateVolume", size_bytes=GIB, cluster_ids=[cluster]).operation.target_id
+    face("ExpandVolume", volume_id=volume, added_size_bytes=GIB, request_id="r", **rebalance)
+    assert call_of(face, "expand_volume") == ((volume, GIB, *rebalance.values()), "r")
 
 
 def test_every_field_of_a_volume_reaches_the_use_case(face: Face) -> None:
@@ -250,3 +273,49 @@ def test_a_surprise_tells_no_details(face: Face) -> None:
         face("DeleteCluster", cluster_id="1" * 32)
     assert caught.value.reason is Reason.INTERNAL
     assert "password" not in caught.value.message + str(caught.value.metadata)
+
+
+def test_health_and_capacity(face: Face) -> None:
+    report = face("GetHealth", refresh=True).report
+    assert [problem.kind for problem in report.problems] == ["NODE_UNREACHABLE", "POOL_DATA_FULL", "DEVICE_FULL"]
+    assert face.health.refreshed == [True]
+    status = face("GetDiskStatus", cluster_id=CLUSTER_ID)
+    assert [each.path for each in status.disks] == ["/dev/sdb"]
+    assert [each.hostname for each in status.silent_nodes] == ["node2"]
+    size = face("GetMaxVolumeSize", cluster_id=CLUSTER_ID, options=["user.heketi.zone-checking strict"])
+    assert (size.size_bytes, size.available_disk_count, size.available_node_count) == (7 << 30, 1, 1)
+    assert [each.error for each in size.silent_nodes] == ["the agent does not answer"]
+    (question,) = face.health.asked
+    assert (question.durability.replica_count, question.snapshot_factor) == (3, 1.0)
+    assert question.options == ("user.heketi.zone-checking strict",)
+    free = face("ListFreeDisks", cluster_id=CLUSTER_ID)
+    assert [(node.hostname, [disk.path for disk in node.disks], node.error) for node in free.nodes] == [
+        ("node1", ["/dev/sdc"], ""),
+        ("node2", [], "the agent does not answer"),
+    ]
+
+
+def test_block_volumes(face: Face) -> None:
+    cluster = cluster_of(face)
+    for name in ("n1", "n2", "n3"):
+        face("AddDevice", node_id=node_of(face, cluster, name), path="/dev/sdb")
+    replicated = volume_pb2.Durability(type=volume_pb2.DURABILITY_TYPE_REPLICATE, replica_count=3)
+    hosting = face("CreateVolume", size_bytes=100 * GIB, durability=replicated, block=True).operation.target_id
+    made = face(
+        "CreateBlockVolume", request_id="r", size_bytes=4 * GIB, name="b", cluster_ids=[cluster], ha_count=2, auth=True
+    ).operation
+    asked = NewBlockVolume(size_bytes=4 * GIB, name="b", cluster_ids=(cluster,), ha_count=2, auth=True)
+    assert call_of(face, "create_block_volume") == (asked, "r")
+    shown = face("GetBlockVolume", block_volume_id=made.target_id).block_volume
+    assert (shown.hosting_volume_id, shown.ha_count, shown.password) == (hosting, 2, "secret")
+    listed = face("ListBlockVolumes", cluster_id=cluster, page_size=1)
+    assert ([each.id for each in listed.block_volumes], listed.next_page_token) == ([shown.id], "")
+    face("ExpandBlockVolume", request_id="e", block_volume_id=shown.id, new_size_bytes=6 * GIB)
+    assert call_of(face, "expand_block_volume") == ((shown.id, 6 * GIB), "e")
+    locked = volume_pb2.BLOCK_RESTRICTION_LOCKED
+    face("SetBlockRestriction", request_id="s", volume_id=hosting, restriction=locked)
+    assert call_of(face, "set_block_restriction") == ((hosting, locked), "s")
+    face("DeleteBlockVolume", request_id="d", block_volume_id=shown.id)
+    assert call_of(face, "delete_block_volume") == (shown.id, "d")
+    with pytest.raises(NotFoundError):
+        face("GetBlockVolume", block_volume_id=shown.id)

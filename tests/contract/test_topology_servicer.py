@@ -12,6 +12,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from brickyard.topology.v1 import (
+    health_pb2,
+    health_service_pb2,
     operation_pb2,
     operation_service_pb2,
     topology_service_pb2,
@@ -27,8 +29,10 @@ from services.common.errors import (
 )
 from services.common.ids import new_id
 from services.common.reasons import Reason
+from services.common.units import GIB
 from services.topology.access import POLICY
 from services.topology.bootstrap import Topology
+from tests.unit.topology.block_builders import Hosted
 from tests.unit.topology.builders import (
     Clock,
     World,
@@ -50,6 +54,7 @@ from tests.unit.topology.builders import (
 
 TOPOLOGY = topology_service_pb2.DESCRIPTOR.services_by_name["TopologyService"]
 OPERATIONS = operation_service_pb2.DESCRIPTOR.services_by_name["OperationService"]
+HEALTH = health_service_pb2.DESCRIPTOR.services_by_name["HealthService"]
 LEASE = Duration(seconds=30)
 ts = topology_service_pb2
 os_ = operation_service_pb2
@@ -70,7 +75,7 @@ def world(topology: Topology) -> World:
 
 @pytest.fixture
 def server(topology: Topology) -> Any:
-    servicers = {TOPOLOGY: topology.topology, OPERATIONS: topology.operations}
+    servicers = {TOPOLOGY: topology.topology, OPERATIONS: topology.operations, HEALTH: topology.health}
     clock = grpc_testing.strict_real_time()  # type: ignore[no-untyped-call]
     return grpc_testing.server_from_dictionary(servicers, clock)  # type: ignore[no-untyped-call]
 
@@ -81,7 +86,7 @@ def call(server: Any) -> Callable[..., Any]:
 
     def invoke(request: Message) -> Any:
         name = type(request).__name__.removesuffix("Request")
-        service = TOPOLOGY if name in TOPOLOGY.methods_by_name else OPERATIONS
+        service = next(each for each in (TOPOLOGY, OPERATIONS, HEALTH) if name in each.methods_by_name)
         rpc = server.invoke_unary_unary(service.methods_by_name[name], (), request, 10)
         response, _, code, details = rpc.termination()
         assert (code, details) == (grpc.StatusCode.OK, "")
@@ -93,7 +98,9 @@ def call(server: Any) -> Callable[..., Any]:
 
 def test_every_rpc_has_a_rule_for_access() -> None:
     methods = {
-        f"/{service.full_name}/{method.name}" for service in (TOPOLOGY, OPERATIONS) for method in service.methods
+        f"/{service.full_name}/{method.name}"
+        for service in (TOPOLOGY, OPERATIONS, HEALTH)
+        for method in service.methods
     }
     assert set(POLICY.allowed) == methods
 
@@ -161,6 +168,21 @@ def test_placement(call: Callable[..., Any], world: World) -> None:
     assert (list(consistent.violations), consistent.checked_count) == ([], 7)
 
 
+def test_block_volumes(call: Callable[..., Any], world: World) -> None:
+    hosted = Hosted(world)
+    block = hosted.block(name="b")
+    shown = call(topology_service_pb2.GetBlockVolumeRequest(block_volume_id=block.id)).block_volume
+    assert shown == block
+    listed = call(topology_service_pb2.ListBlockVolumesRequest(cluster_id=hosted.cluster_id, page_size=1))
+    assert [each.id for each in listed.block_volumes] == [block.id]
+    more = topology_service_pb2.ListBlockVolumesRequest(page_token=listed.next_page_token, page_size=1)
+    assert not call(more).block_volumes
+    room = topology_service_pb2.FindHostingVolumesRequest(size_bytes=GIB, name="other")
+    assert [each.volume_id for each in call(room).hosting_volumes] == [hosted.volume.id]
+    room.name = "b"
+    assert not call(room).hosting_volumes
+
+
 def begin_request(spec: operation_pb2.OperationSpec, **fields: Any) -> operation_service_pb2.BeginOperationRequest:
     contents = {"request_id": new_id(), "owner": "g", "lease_duration": LEASE, "spec": spec}
     return os_.BeginOperationRequest(**{**contents, **fields})
@@ -184,6 +206,47 @@ def test_the_life_of_an_operation(call: Callable[..., Any], world: World) -> Non
     assert call(os_.GetOperationRequest(operation_id=operation_id)).operation == committed
     assert list(call(os_.ListOperationsRequest(page_size=1)).operations) == [committed]
     assert list(call(os_.ListOperationsRequest(unfinished_only=True)).operations) == []
+
+
+def test_a_volume_that_is_placed_anew(call: Callable[..., Any], world: World) -> None:
+    cluster = world.cluster()
+    devices = world.devices(cluster.id, 4)
+    begun = call(begin_request(create_spec(volume_message(cluster.id, devices[:3], replica_count=3)))).operation
+    first = begun.spec.create_volume.volume.bricks
+    bricks = volume_message(cluster.id, devices[1:], replica_count=3).bricks
+    request = os_.ReplanOperationRequest(
+        operation_id=begun.id, owner="g", bricks=bricks, lease_duration=LEASE, left_brick_ids=[first[0].id], note="why"
+    )
+    answer = call(request)
+    assert (answer.operation.placement_count, answer.operation.note) == (2, "why")
+    assert answer.clean_up.spec.clean_up.origin_operation_id == begun.id
+    assert [brick.id for brick in answer.clean_up.spec.clean_up.volume.bricks] == [first[0].id]
+    assert call(request) == answer
+    abort = os_.AbortOperationRequest(
+        operation_id=begun.id, owner="g", lease_duration=LEASE, left_brick_ids=[bricks[2].id]
+    )
+    aborted = call(abort)
+    assert call(abort) == aborted
+    assert [brick.id for brick in aborted.clean_up.spec.clean_up.volume.bricks] == [bricks[2].id]
+    for left in (answer.clean_up, aborted.clean_up):
+        call(os_.CommitOperationRequest(operation_id=left.id, owner="g"))
+    assert list(call(ts.CheckConsistencyRequest()).violations) == []
+    assert not call(os_.ListOperationsRequest(unfinished_only=True)).operations
+
+
+def test_slots_and_sleepers(call: Callable[..., Any], topology: Topology, world: World) -> None:
+    cluster = world.cluster()
+    spec = create_spec(volume_message(cluster.id, world.devices(cluster.id, 1)))
+    begun = call(begin_request(spec)).operation
+    call(os_.CheckSlotRequest(max_in_flight=2))
+    assert refused(topology, os_.CheckSlotRequest(max_in_flight=1)).reason is Reason.TOO_MANY_OPERATIONS
+    assert call(os_.WakeOperationsRequest()).woken_count == 0
+    undoing = operation_pb2.OPERATION_STATE_UNDOING
+    call(os_.UpdateOperationRequest(operation_id=begun.id, owner="g", state=undoing, stalled=True))
+    call(os_.CheckSlotRequest(max_in_flight=1))
+    assert call(os_.WakeOperationsRequest(operation_ids=[begun.id])).woken_count == 1
+    renew = os_.RenewLeasesRequest(owner="g", operation_ids=[begun.id], lease_duration=LEASE)
+    assert [list(call(renew).woken_operation_ids) for _ in range(2)] == [[begun.id], []]
 
 
 def test_an_operation_that_is_aborted(call: Callable[..., Any], world: World) -> None:
@@ -278,6 +341,11 @@ ERRORS: list[tuple[Message, type[BrickyardError], Reason]] = [
         Reason.CLUSTER_NOT_FOUND,
     ),
     (ts.CheckNewNodeRequest(cluster_id=NOBODY), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (health_service_pb2.RecordNodeFactsRequest(error="e"), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (health_service_pb2.RecordNodeFactsRequest(node_id=NOBODY), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (health_service_pb2.TakeFactTurnsRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (health_service_pb2.ListNodeFactsRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
+    (health_service_pb2.GetHealthRequest(cluster_id=NOBODY), NotFoundError, Reason.CLUSTER_NOT_FOUND),
     (ts.GetDeviceRequest(device_id=NOBODY), NotFoundError, Reason.DEVICE_NOT_FOUND),
     (ts.UpdateDeviceTagsRequest(device_id=NOBODY, change=ts.TAG_CHANGE_SET), NotFoundError, Reason.DEVICE_NOT_FOUND),
     (ts.GetVolumeRequest(volume_id=NOBODY), NotFoundError, Reason.VOLUME_NOT_FOUND),
@@ -307,6 +375,18 @@ ERRORS: list[tuple[Message, type[BrickyardError], Reason]] = [
     (os_.CommitOperationRequest(owner="g"), InvalidArgumentError, Reason.INVALID_ARGUMENT),
     (os_.AbortOperationRequest(operation_id=NOBODY, owner="g"), NotFoundError, Reason.OPERATION_NOT_FOUND),
     (os_.RenewLeasesRequest(lease_duration=LEASE), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (
+        os_.ReplanOperationRequest(operation_id=NOBODY, owner="g", lease_duration=LEASE),
+        NotFoundError,
+        Reason.OPERATION_NOT_FOUND,
+    ),
+    (os_.ReplanOperationRequest(operation_id=NOBODY, owner="g"), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (os_.CheckSlotRequest(max_in_flight=-1), InvalidArgumentError, Reason.INVALID_ARGUMENT),
+    (
+        os_.WakeOperationsRequest(operation_ids=[f"{n:032x}" for n in range(1001)]),
+        InvalidArgumentError,
+        Reason.INVALID_ARGUMENT,
+    ),
     (os_.ClaimOperationsRequest(owner="g"), InvalidArgumentError, Reason.INVALID_ARGUMENT),
     (os_.GetOperationRequest(operation_id=NOBODY), NotFoundError, Reason.OPERATION_NOT_FOUND),
     (os_.ListOperationsRequest(page_token="!"), InvalidArgumentError, Reason.INVALID_PAGE_TOKEN),
@@ -315,7 +395,8 @@ ERRORS: list[tuple[Message, type[BrickyardError], Reason]] = [
 
 def refused(topology: Topology, request: Message) -> BrickyardError:
     name = type(request).__name__.removesuffix("Request")
-    servicer: object = topology.topology if name in TOPOLOGY.methods_by_name else topology.operations
+    faces: tuple[object, ...] = (topology.topology, topology.operations, topology.health)
+    servicer = next(each for each in faces if hasattr(each, name))
     with pytest.raises(BrickyardError) as error:
         getattr(servicer, name)(request, None)
     return error.value
@@ -363,3 +444,28 @@ def test_errors_that_need_a_state(topology: Topology, world: World) -> None:
         error = refused(topology, request)
         assert error.reason is reason
         assert isinstance(error, kind)
+
+
+def test_facts_and_health(call: Callable[..., Any], world: World) -> None:
+    cluster = world.cluster()
+    nodes = sorted(world.node(cluster.id).id for _ in range(3))
+    hs = health_service_pb2
+    turns = call(hs.TakeFactTurnsRequest(interval=Duration(seconds=60), max_count=2)).turns
+    assert len(turns) == 2
+    turns.extend(call(hs.TakeFactTurnsRequest(interval=Duration(seconds=60))).turns)
+    assert sorted(turn.node.id for turn in turns) == nodes
+    assert len(call(hs.TakeFactTurnsRequest(cluster_id=cluster.id)).turns) == 3
+    for turn in turns[:2]:
+        seen = health_pb2.NodeFacts(glusterd_running=True, glusterd_version="10.3")
+        call(hs.RecordNodeFactsRequest(node_id=turn.node.id, turn_time=turn.turn_time, facts=seen))
+    call(hs.RecordNodeFactsRequest(node_id=turns[2].node.id, turn_time=turns[2].turn_time, error="no route"))
+    first = call(hs.ListNodeFactsRequest(cluster_id=cluster.id, page_size=2))
+    rest = call(hs.ListNodeFactsRequest(page_size=2, page_token=first.next_page_token))
+    assert [each.node_id for each in (*first.observations, *rest.observations)] == nodes
+    assert rest.next_page_token == ""
+    report = call(hs.GetHealthRequest(cluster_id=cluster.id)).report
+    assert [(each.kind, each.severity, each.node_id) for each in report.problems] == [
+        ("NODE_UNREACHABLE", health_pb2.SEVERITY_CRITICAL, turns[2].node.id)
+    ]
+    assert report.problems[0].message.endswith("does not answer: no route")
+    assert call(hs.GetHealthRequest()).report.problems == report.problems

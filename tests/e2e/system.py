@@ -30,6 +30,8 @@ DISK, SPARE_DISK = "/dev/ubdb", "/dev/ubdc"
 """The first disk of each member is a device; the second ones are for tests that spoil them."""
 AGENT_PORT = 7410
 LEASE_S = 3.0
+# Of every volume, before and after those of the request; both are gluster's defaults, and change nothing.
+PRE_OPTION, POST_OPTION = "performance.io-thread-count 16", "performance.cache-size 32MB"
 _NAME = "e2e-"
 _MOUNT_ROOT = "/var/lib/heketi/mounts"
 _GLUSTERD = ["glusterd", "--log-level", "INFO", "--pid-file", "/run/glusterd.pid"]
@@ -55,7 +57,11 @@ def config() -> StackConfig:
         name=f"{_NAME}{os.getpid()}",
         nodes=NODES,
         disks=2,
-        gateway_flags=("--lease-seconds", str(LEASE_S)),
+        gateway_flags=(
+            *("--lease-seconds", str(LEASE_S)),
+            *("--pre-request-volume-options", PRE_OPTION),
+            *("--post-request-volume-options", POST_OPTION),
+        ),
     )
 
 
@@ -222,7 +228,7 @@ class System:
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
-    def with_mount(self, volume: dict[str, Any], script: str, *, stdin: str = "") -> str:
+    def with_mount(self, volume: dict[str, Any], script: str, *, stdin: str = "", seconds: float = 120.0) -> str:
         """Mounts a volume at /mnt with the GlusterFS client, runs a shell script there and returns its stdout."""
         glusterfs = volume["mount"]["glusterfs"]
         others = glusterfs["options"]["backup-volfile-servers"].replace(",", ":")
@@ -231,7 +237,7 @@ class System:
             f"mount -t glusterfs -o backup-volfile-servers={others} {device} /mnt || exit 99; "
             f"cd /mnt; ( {script} ); status=$?; cd /; umount /mnt || exit 98; exit $status"
         )
-        return self.stack.running_lab().host_run(["/bin/sh", "-c", whole], stdin=stdin, seconds=120).stdout
+        return self.stack.running_lab().host_run(["/bin/sh", "-c", whole], stdin=stdin, seconds=seconds).stdout
 
     # --- what is there ------------------------------------------------------------------------------------------------
 

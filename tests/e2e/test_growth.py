@@ -46,3 +46,20 @@ def test_copy_has_the_data_and_a_life_of_its_own(system: System, origin_first: b
         queue = system.begin("DELETE", f"/volumes/{each['id']}")
         assert system.outcome(queue, seconds=150).status_code == 204
     system.await_nothing_left(seconds=30)
+
+
+def test_copy_of_a_copy_and_expanded_copy(system: System) -> None:
+    volume = system.create_volume(durability=REPLICATE)
+    system.with_mount(volume, "cat > shared && sync shared", stdin="old\n")
+    copy = made(system, system.begin("POST", f"/volumes/{volume['id']}/clone", {}))
+    second = made(system, system.begin("POST", f"/volumes/{copy['id']}/clone", {"name": "second"}))
+    grown = made(system, system.begin("POST", f"/volumes/{copy['id']}/expand", {"expand_size": 1}))
+    assert (grown["size"], len(grown["bricks"])) == (2, 6)
+    system.with_mount(grown, "cat > shared && sync shared", stdin="new\n")
+    assert system.with_mount(second, "cat shared") == "old\n"
+    assert system.with_mount(volume, "cat shared") == "old\n"
+    # The one in the middle first: the others share its blocks.
+    for each in (grown, second, volume):
+        queue = system.begin("DELETE", f"/volumes/{each['id']}")
+        assert system.outcome(queue, seconds=150).status_code == 204
+    system.await_nothing_left(seconds=30)

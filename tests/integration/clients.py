@@ -13,6 +13,7 @@ from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.executor.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from brickyard.gateway.v1.operator_service_pb2_grpc import OperatorServiceStub
 from brickyard.topology.v1 import operation_pb2, operation_service_pb2, topology_service_pb2
+from brickyard.topology.v1.health_service_pb2_grpc import HealthServiceStub
 from brickyard.topology.v1.operation_service_pb2_grpc import OperationServiceStub
 from brickyard.topology.v1.topology_service_pb2_grpc import TopologyServiceStub
 from gateway.cli.rest_client import make_token
@@ -43,7 +44,8 @@ class Rest:
     ) -> httpx.Response:
         given = dict(headers or {})
         if self._key:
-            given["Authorization"] = f"bearer {make_token(self._key, user=self._user, method=method, path=path)}"
+            plain = path.partition("?")[0]
+            given["Authorization"] = f"bearer {make_token(self._key, user=self._user, method=method, path=plain)}"
         return self._http.request(method, path, json=body, headers=given)
 
     def follow(self, accepted: httpx.Response, *, seconds: float = FOLLOW_WITHIN_S) -> httpx.Response:
@@ -86,6 +88,7 @@ class Stubs:
         self._channels = [open_channel(address, tls) for address in (topology, allocator, agents, operator)]
         self.topology: Any = TopologyServiceStub(self._channels[0])
         self.operations: Any = OperationServiceStub(self._channels[0])
+        self.topology_health: Any = HealthServiceStub(self._channels[0])
         self.allocator: Any = AllocatorServiceStub(self._channels[1])
         self.executor: Any = ExecutorServiceStub(self._channels[2])
         self.operator: Any = OperatorServiceStub(self._channels[3])

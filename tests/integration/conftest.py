@@ -103,3 +103,33 @@ def world(stack: Stack) -> Iterator[World]:
     """Clusters of fresh nodes on the stack; whatever the test did, the books must agree afterwards."""
     yield World(stack)
     assert stack.stubs().violations() == []
+
+
+@pytest.fixture(scope="module")
+def mock_stack(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) -> Iterator[Stack]:
+    """A stack whose simulated nodes take any name and disk, as Heketi's mock executor does."""
+    directory = tmp_path_factory.mktemp("stack-golden")
+    stack = Stack(directory, credentials, f"sqlite:///{directory}/first.db", simulate=("--simulate-any",))
+    # As Heketi was configured for the recordings.
+    stack.gateway_flags = ("--auto-create-block-hosting-volume", "--block-hosting-volume-size", "500")
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.close()
+
+
+@pytest.fixture
+def empty_stack(mock_stack: Stack) -> Stack:
+    """The stack with a new database and new nodes."""
+    argv = mock_stack.topology.argv
+    argv[argv.index("--database") + 1] = f"sqlite:///{mock_stack.directory}/{new_id()}.db"
+    # All of them: a client that waits before it connects again would be taken for an answer.
+    servers = (mock_stack.topology, mock_stack.agents_server, mock_stack.allocator, mock_stack.gateway)
+    for server in servers:
+        server.kill()
+        server.spawn()
+    for server in servers:
+        server.await_ready()
+    mock_stack.forget_clients()
+    return mock_stack

@@ -30,6 +30,8 @@ ROLES = (*SERVER_ROLES, Role.OPERATOR)
 FLEET_NODES = 240
 FLEET_DISKS = 2
 DISK_GIB = 100
+# Of a volume that is made to host a block volume.
+HOSTING_GIB = 20
 
 # For tests of what has nothing to do with the database.
 ON_SQLITE = pytest.mark.parametrize("stack", ["sqlite"], indirect=True)
@@ -225,6 +227,9 @@ class Stack:
             "agents", Role.AGENT, "services.executor", [*fleet, "--faults", str(self.faults)]
         )
         self.allocator = self._server("allocator", Role.ALLOCATOR, "services.allocator", [])
+        self.gateway_flags: Sequence[str] = (
+            *("--auto-create-block-hosting-volume", "--block-hosting-volume-size", str(HOSTING_GIB)),
+        )
         self.gateways: list[Server] = []
         self._nodes = count(1)
         self._gateway_numbers = count(1)
@@ -263,7 +268,9 @@ class Stack:
         argv = [
             *("gateway", *flags_of(self.credentials, Role.GATEWAY), "--log-level", "debug", "--rest", f"{HOST}:0"),
             *("--topology", self.topology.addresses[0], "--allocator", self.allocator.addresses[0]),
-            *("--agents", self.agents_server.addresses[0], "--lease-seconds", "1", "--owner", name, *flags),
+            *("--agents", self.agents_server.addresses[0], "--lease-seconds", "1", "--owner", name),
+            # Looks at the nodes would meet faults that are meant for operations.
+            *("--facts-interval-seconds", "0", *self.gateway_flags, *flags),
         ]
         keys = {"HEKETI_ADMIN_KEY": KEYS["admin"], "HEKETI_USER_KEY": KEYS["user"]}
         return Server(name, argv, self.directory, keys if env is None else env)

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from brickyard.allocator.v1 import allocator_service_pb2
 from brickyard.executor.v1 import executor_service_pb2
 from brickyard.gateway.v1 import operator_service_pb2
-from brickyard.topology.v1 import operation_service_pb2, topology_service_pb2
+from brickyard.topology.v1 import health_service_pb2, operation_service_pb2, topology_service_pb2
 from services.common.credentials import TlsFiles, create_authority, issue_certificate
 from services.common.identity import Role
 from services.common.reasons import Reason
@@ -43,6 +43,7 @@ SERVICES: dict[Role, list[ServiceDescriptor]] = {
     Role.TOPOLOGY: [
         service(topology_service_pb2, "TopologyService"),
         service(operation_service_pb2, "OperationService"),
+        service(health_service_pb2, "HealthService"),
     ],
     Role.ALLOCATOR: [service(allocator_service_pb2, "AllocatorService")],
     Role.AGENT: [service(executor_service_pb2, "ExecutorService")],
@@ -53,20 +54,37 @@ ALLOWED: dict[str, dict[str, set[Role]]] = {
     "TopologyService": {
         **dict.fromkeys(["CreateCluster", "SetClusterFlags", "DeleteCluster", "CheckNewNode"], GATEWAY),
         **dict.fromkeys(["UpdateNodeTags", "UpdateDeviceTags"], GATEWAY),
-        **dict.fromkeys(["GetNode", "GetDevice", "GetVolume", "ListVolumes", "CheckConsistency"], READERS),
+        **dict.fromkeys(["DropGhosts"], GATEWAY),
+        **dict.fromkeys(["GetBooks"], READERS),
+        **dict.fromkeys(["GetNode", "GetDevice", "GetVolume", "ListVolumes", "GetBrick", "CheckConsistency"], READERS),
         **dict.fromkeys(["GetCluster", "ListClusters", "ListNodes", "GetInventory", "ListCandidateClusters"], PLANNERS),
+        **dict.fromkeys(["GetBlockVolume", "ListBlockVolumes", "FindHostingVolumes"], READERS),
+        "ListReservations": PLANNERS,
     },
     "OperationService": {
         **dict.fromkeys(["BeginOperation", "UpdateOperation", "CommitOperation", "AbortOperation"], GATEWAY),
+        **dict.fromkeys(["ReplanOperation", "CheckSlot", "WakeOperations"], GATEWAY),
         **dict.fromkeys(["RenewLeases", "ClaimOperations"], GATEWAY),
         **dict.fromkeys(["GetOperation", "ListOperations", "WatchOperation"], READERS),
     },
-    "AllocatorService": dict.fromkeys(["PlanVolume", "GetMaxVolumeSize"], READERS),
+    "HealthService": {
+        **dict.fromkeys(["TakeFactTurns", "RecordNodeFacts"], GATEWAY),
+        **dict.fromkeys(["ListNodeFacts", "GetHealth"], READERS),
+    },
+    "AllocatorService": dict.fromkeys(
+        ["PlanVolume", "GetMaxVolumeSize", "ExplainVolume", "PlanReplacement", "PlanRebalance"], READERS
+    ),
     "ExecutorService": {
-        **dict.fromkeys(["GetNodeFacts", "GetGlusterd", "GetDevice", "GetVolume"], READERS),
-        **dict.fromkeys(["ProbePeer", "DetachPeer", "CreateDevice", "DeleteDevice"], GATEWAY),
+        **dict.fromkeys(["ListVolumes"], READERS),
+        **dict.fromkeys(["RestoreBrick", "RemoveOrphanBrick", "StartVolume"], GATEWAY),
+        **dict.fromkeys(["GetNodeFacts", "GetGlusterd", "GetDevice", "GetVolume", "GetHealStatus"], READERS),
+        "FenceOperation": GATEWAY,
+        **dict.fromkeys(["ProbePeer", "DetachPeer", "CreateDevice", "DeleteDevice", "GrowDevice"], GATEWAY),
         **dict.fromkeys(["CreateBrick", "DeleteBrick", "CreateVolume", "DeleteVolume"], GATEWAY),
         **dict.fromkeys(["AddBricks", "RemoveBricks", "CloneVolume", "RemoveOrphanCopies"], GATEWAY),
+        **dict.fromkeys(["ReplaceBrick", "SettleReplacement"], GATEWAY),
+        **dict.fromkeys(["CreateBlockVolume", "DeleteBlockVolume", "ExpandBlockVolume"], GATEWAY),
+        **dict.fromkeys(["GetBlockVolume", "ListBlockVolumes"], READERS),
     },
     "OperatorService": dict.fromkeys(
         [method.name for method in service(operator_service_pb2, "OperatorService").methods], OPERATOR

@@ -25,9 +25,10 @@ async def list_all(_request: Request, context: Context) -> Answer:
 
 async def details(request: Request, context: Context) -> Answer:
     """GET /operations/pending/{id}; an operation that has ended is not pending any more."""
-    for operation in pending.known_here(await context.use_cases.list_operations(unfinished_only=True)):
+    known = pending.known_here(await context.use_cases.list_operations(unfinished_only=True))
+    for operation in known:
         if operation.id == request.target_id:
-            return json_answer(write(pending.details(operation, time.time())))
+            return json_answer(write(pending.details(operation, time.time(), known)))
     raise texts.no_pending_operation(request.target_id)
 
 

@@ -13,6 +13,9 @@ _RESULTS = {
     operation_pb2.OPERATION_KIND_EXPAND_VOLUME: "/volumes/",
     operation_pb2.OPERATION_KIND_CLONE_VOLUME: "/volumes/",
     operation_pb2.OPERATION_KIND_ADD_NODE: "/nodes/",
+    operation_pb2.OPERATION_KIND_CREATE_BLOCK_VOLUME: "/blockvolumes/",
+    operation_pb2.OPERATION_KIND_EXPAND_BLOCK_VOLUME: "/blockvolumes/",
+    operation_pb2.OPERATION_KIND_SET_BLOCK_RESTRICTION: "/volumes/",
 }
 # The entry of every change that was over when it was answered: a client has to find one, and there is no operation.
 DONE_ENTRY = "0" * 32

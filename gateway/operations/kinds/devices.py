@@ -1,11 +1,15 @@
-"""Add and delete a device, and change its state."""
+"""Add, measure and delete a device."""
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
-from gateway.clients import manage_hostname
+from gateway.operations.fencing import fence
 from gateway.operations.work import Work, node_with_id
-from services.common.errors import UnavailableError
+from services.common.errors import BrickyardError
+from services.common.logs import get_logger
+from services.common.reasons import Reason
+
+_log = get_logger()
 
 
 class AddDevice:
@@ -32,8 +36,10 @@ class AddDevice:
         """See `Kind.undo`."""
         device = work.operation.spec.add_device.device
         work.progress.total_steps = 1
+        node = await _node(work, device.node_id)
+        await fence(work, [node])
         await work.change(
-            await _node(work, device.node_id),
+            node,
             "DeleteDevice",
             executor_pb2.DeleteDeviceRequest(device_id=device.id),
             step="remove volume group",
@@ -42,7 +48,7 @@ class AddDevice:
 
 
 class DeleteDevice:
-    """The agent removes the volume group; with force-forget a node that does not answer is passed over."""
+    """The agent removes the volume group; with force-forget it does not matter whether it can: the disk may be dead."""
 
     redo_after_crash = True
 
@@ -58,9 +64,10 @@ class DeleteDevice:
                 step="remove volume group",
                 key="delete-device",
             )
-        except UnavailableError:
-            if not spec.force_forget:
+        except BrickyardError as error:
+            if not spec.force_forget or error.reason is Reason.LEASE_LOST:
                 raise
+            _log.warning("device.forgotten", device_id=spec.device_id, path=spec.device.path, error=error.message)
         return CommitOperationRequest()
 
     async def undo(self, work: Work) -> None:
@@ -75,26 +82,15 @@ class ResyncDevice:
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
         device = work.operation.spec.resync_device.device
-        work.progress.total_steps, work.progress.step = 1, "measure device"
-        node = await _node(work, device.node_id)
-        answer: executor_pb2.GetDeviceResponse = await work.agents.call(
-            manage_hostname(node), "GetDevice", executor_pb2.GetDeviceRequest(device_id=device.id)
+        work.progress.total_steps = 1
+        answer: executor_pb2.GrowDeviceResponse = await work.change(
+            await _node(work, device.node_id),
+            "GrowDevice",
+            executor_pb2.GrowDeviceRequest(device_id=device.id),
+            step="measure device",
+            key="grow-device",
         )
         return CommitOperationRequest(device_facts=answer.facts)
-
-    async def undo(self, work: Work) -> None:
-        """Nothing was done."""
-
-
-class SetDeviceState:
-    """The topology alone decides; no node is touched."""
-
-    redo_after_crash = True
-
-    async def run(self, work: Work) -> CommitOperationRequest:
-        """See `Kind.run`."""
-        work.progress.total_steps = 0
-        return CommitOperationRequest()
 
     async def undo(self, work: Work) -> None:
         """Nothing was done."""

@@ -1,9 +1,10 @@
-"""Add and delete a node, and change its state."""
+"""Add and delete a node."""
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
 from gateway.clients import storage_hostname
+from gateway.operations.fencing import fence_answering
 from gateway.operations.work import Work, node_with_id, on_first_answering
 
 
@@ -33,6 +34,8 @@ class AddNode:
         if spec.probing_node_id:
             work.progress.total_steps = 1
             nodes = await work.nodes_by_id(spec.node.cluster_id)
+            # Only if it answers: any other node can detach the peer as well.
+            await fence_answering(work, [nodes[spec.probing_node_id]] if spec.probing_node_id in nodes else [])
             await _detach(work, nodes, spec.node, key=f"{work.undo_key}/detach-peer")
 
 
@@ -55,26 +58,13 @@ class DeleteNode:
         """Nothing to take back: the node stays, and deleting it again detaches a peer that is none any more."""
 
 
-class SetNodeState:
-    """The topology alone decides; no node is touched."""
-
-    redo_after_crash = True
-
-    async def run(self, work: Work) -> CommitOperationRequest:
-        """See `Kind.run`."""
-        work.progress.total_steps = 0
-        return CommitOperationRequest()
-
-    async def undo(self, work: Work) -> None:
-        """Nothing was done."""
-
-
 async def _detach(work: Work, from_nodes: dict[str, Node], node: Node, *, key: str) -> None:
     async def attempt(other: Node) -> executor_pb2.DetachPeerResponse:
         answer: executor_pb2.DetachPeerResponse = await work.change(
             other,
             "DetachPeer",
-            executor_pb2.DetachPeerRequest(hostname=storage_hostname(node)),
+            # It has no bricks. Other nodes may be down, and a dead one must be removable.
+            executor_pb2.DetachPeerRequest(hostname=storage_hostname(node), force=True),
             step="detach peer",
             key=key,
         )

@@ -1,6 +1,6 @@
-"""Create, expand, clone and delete a volume: bricks side by side, one call for the gluster volume."""
+"""Expand, clone and delete a volume: bricks side by side, one call for the gluster volume."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
@@ -10,38 +10,18 @@ from brickyard.topology.v1.operation_service_pb2 import (
     CommitOperationRequest,
     RemovedBricks,
 )
-from brickyard.topology.v1.volume_pb2 import BRICK_ROLE_ARBITER, Brick, Volume
-from gateway.clients import storage_hostname
+from brickyard.topology.v1.volume_pb2 import Brick, Volume
+from gateway.operations.fencing import fence, fence_answering
+from gateway.operations.kinds.steps import (
+    brick_nodes_first,
+    create_brick,
+    delete_brick,
+    delete_gluster_volume,
+    gluster_bricks,
+    has_arbiter,
+    holders,
+)
 from gateway.operations.work import Work, all_or_first_error, node_with_id, on_first_answering
-
-
-class CreateVolume:
-    """Bricks on all nodes in parallel, then create, options and start in one call. Undone after a crash."""
-
-    redo_after_crash = False
-
-    async def run(self, work: Work) -> CommitOperationRequest:
-        """See `Kind.run`."""
-        volume = work.operation.spec.create_volume.volume
-        nodes = await work.nodes_by_id(volume.cluster_id)
-        work.progress.total_steps = len(volume.bricks) + 1
-        await all_or_first_error([_create_brick(work, nodes, volume, brick) for brick in volume.bricks])
-        await work.change(
-            node_with_id(nodes, volume.bricks[0].node_id),
-            "CreateVolume",
-            _gluster_volume(volume, nodes),
-            step="create volume",
-            key="create-volume",
-        )
-        return CommitOperationRequest()
-
-    async def undo(self, work: Work) -> None:
-        """See `Kind.undo`."""
-        volume = work.operation.spec.create_volume.volume
-        nodes = await work.nodes_by_id(volume.cluster_id)
-        work.progress.total_steps = len(volume.bricks) + 1
-        await _delete_gluster_volume(work, volume, nodes, key=f"{work.undo_key}/delete-volume")
-        await all_or_first_error([_delete_brick(work, nodes, brick, key=work.undo_key) for brick in volume.bricks])
 
 
 class DeleteVolume:
@@ -54,8 +34,8 @@ class DeleteVolume:
         volume = work.operation.spec.delete_volume.volume
         nodes = await work.nodes_by_id(volume.cluster_id)
         work.progress.total_steps = len(volume.bricks) + 1
-        await _delete_gluster_volume(work, volume, nodes, key="delete-volume")
-        answers = await all_or_first_error([_delete_brick(work, nodes, brick, key="delete") for brick in volume.bricks])
+        await delete_gluster_volume(work, volume, nodes, key="delete-volume")
+        answers = await all_or_first_error([delete_brick(work, nodes, brick, key="delete") for brick in volume.bricks])
         reclaimed = [brick.id for brick, answer in zip(volume.bricks, answers, strict=True) if answer.thin_pool_removed]
         return CommitOperationRequest(removed_bricks=RemovedBricks(reclaimed_brick_ids=reclaimed))
 
@@ -76,23 +56,27 @@ class ExpandVolume:
         spec = work.operation.spec.expand_volume
         nodes = await work.nodes_by_id(spec.volume.cluster_id)
         work.progress.total_steps = len(spec.bricks) + 1
-        await all_or_first_error([_create_brick(work, nodes, spec.volume, brick) for brick in spec.bricks])
+        if work.taken_over:
+            await fence_answering(work, holders([*spec.bricks, *spec.volume.bricks], nodes))
+        await all_or_first_error([create_brick(work, nodes, spec.volume, brick) for brick in spec.bricks])
 
         async def add(node: Node) -> executor_pb2.AddBricksResponse:
             request = executor_pb2.AddBricksRequest(
                 name=spec.volume.name,
                 volume_id=spec.volume_id,
                 durability=spec.volume.durability,
-                bricks=_gluster_bricks(spec.bricks, nodes),
-                arbiter=_has_arbiter(spec.bricks),
+                bricks=gluster_bricks(spec.bricks, nodes),
+                arbiter=has_arbiter(spec.bricks),
                 rebalance=spec.rebalance,
+                known_bricks=gluster_bricks(spec.volume.bricks, nodes),
             )
+            work.trail.asked_node_ids.add(node.id)
             answer: executor_pb2.AddBricksResponse = await work.change(
                 node, "AddBricks", request, step="add bricks", key="add-bricks"
             )
             return answer
 
-        await on_first_answering(work, _brick_nodes_first(spec.volume, nodes), add)
+        await on_first_answering(work, brick_nodes_first(spec.volume, nodes), add, once=True)
         return CommitOperationRequest()
 
     async def undo(self, work: Work) -> None:
@@ -106,15 +90,17 @@ class ExpandVolume:
                 name=spec.volume.name,
                 volume_id=spec.volume_id,
                 durability=spec.volume.durability,
-                bricks=_gluster_bricks(spec.bricks, nodes),
+                bricks=gluster_bricks(spec.bricks, nodes),
+                known_bricks=gluster_bricks(spec.volume.bricks, nodes),
             )
             answer: executor_pb2.RemoveBricksResponse = await work.change(
                 node, "RemoveBricks", request, step="remove bricks", key=f"{work.undo_key}/remove-bricks"
             )
             return answer
 
-        await on_first_answering(work, _brick_nodes_first(spec.volume, nodes), remove)
-        await all_or_first_error([_delete_brick(work, nodes, brick, key=work.undo_key) for brick in spec.bricks])
+        await fence(work, _asked(work, spec.bricks, nodes), others=holders(spec.volume.bricks, nodes))
+        await on_first_answering(work, brick_nodes_first(spec.volume, nodes), remove)
+        await all_or_first_error([delete_brick(work, nodes, brick, key=work.undo_key) for brick in spec.bricks])
 
 
 class CloneVolume:
@@ -127,6 +113,8 @@ class CloneVolume:
         spec = work.operation.spec.clone_volume
         nodes = await work.nodes_by_id(spec.source.cluster_id)
         work.progress.total_steps = 1
+        if work.taken_over:
+            await fence_answering(work, holders(spec.source.bricks, nodes))
 
         async def clone(node: Node) -> executor_pb2.CloneVolumeResponse:
             request = executor_pb2.CloneVolumeRequest(
@@ -134,13 +122,15 @@ class CloneVolume:
                 source_volume_id=spec.source_volume_id,
                 name=_clone_name(work),
                 volume_id=spec.volume_id,
+                source_bricks=gluster_bricks(spec.source.bricks, nodes),
             )
+            work.trail.asked_node_ids.add(node.id)
             answer: executor_pb2.CloneVolumeResponse = await work.change(
                 node, "CloneVolume", request, step="clone volume", key="clone-volume"
             )
             return answer
 
-        answer = await on_first_answering(work, _brick_nodes_first(spec.source, nodes), clone)
+        answer = await on_first_answering(work, brick_nodes_first(spec.source, nodes), clone, once=True)
         bricks = [
             ClonedBrick(brick_id=brick_id, path=brick.path, lv_name=lv_name)
             for brick_id, brick, lv_name in zip(spec.brick_ids, answer.bricks, answer.lv_names, strict=True)
@@ -153,8 +143,9 @@ class CloneVolume:
         nodes = await work.nodes_by_id(spec.source.cluster_id)
         pools = {(brick.node_id, brick.device_id, brick.thin_pool_name) for brick in spec.source.bricks}
         work.progress.total_steps = len(pools) + 1
+        await fence(work, _asked(work, spec.source.bricks, nodes))
         copy = Volume(id=spec.volume_id, name=_clone_name(work), bricks=spec.source.bricks)
-        await _delete_gluster_volume(work, copy, nodes, key=f"{work.undo_key}/delete-volume")
+        await delete_gluster_volume(work, copy, nodes, key=f"{work.undo_key}/delete-volume")
         await all_or_first_error(
             [
                 work.change(
@@ -169,78 +160,12 @@ class CloneVolume:
         )
 
 
+def _asked(work: Work, bricks: Iterable[Brick], nodes: Mapping[str, Node]) -> list[Node]:
+    """The nodes that must have let go before anything is taken back: those of the bricks, and whoever asked gluster."""
+    asked = [nodes[node_id] for node_id in sorted(work.trail.asked_node_ids) if node_id in nodes]
+    return [*holders(bricks, nodes), *asked]
+
+
 def _clone_name(work: Work) -> str:
     spec = work.operation.spec.clone_volume
     return spec.name or f"vol_{spec.volume_id}"
-
-
-async def _create_brick(
-    work: Work, nodes: Mapping[str, Node], volume: Volume, brick: Brick
-) -> executor_pb2.CreateBrickResponse:
-    answer: executor_pb2.CreateBrickResponse = await work.change(
-        node_with_id(nodes, brick.node_id),
-        "CreateBrick",
-        executor_pb2.CreateBrickRequest(brick=brick, gid=volume.gid),
-        step="create brick",
-        key=f"create-brick/{brick.id}",
-    )
-    return answer
-
-
-async def _delete_brick(
-    work: Work, nodes: Mapping[str, Node], brick: Brick, *, key: str
-) -> executor_pb2.DeleteBrickResponse:
-    answer: executor_pb2.DeleteBrickResponse = await work.change(
-        node_with_id(nodes, brick.node_id),
-        "DeleteBrick",
-        executor_pb2.DeleteBrickRequest(brick=brick),
-        step="delete brick",
-        key=f"{key}/{brick.id}",
-    )
-    return answer
-
-
-async def _delete_gluster_volume(work: Work, volume: Volume, nodes: Mapping[str, Node], *, key: str) -> None:
-    """Asks a node that holds a brick first: it must be up for its bricks to go anyway."""
-
-    async def attempt(node: Node) -> executor_pb2.DeleteVolumeResponse:
-        answer: executor_pb2.DeleteVolumeResponse = await work.change(
-            node,
-            "DeleteVolume",
-            executor_pb2.DeleteVolumeRequest(
-                name=volume.name, volume_id=volume.id, bricks=_gluster_bricks(volume.bricks, nodes)
-            ),
-            step="delete volume",
-            key=key,
-        )
-        return answer
-
-    await on_first_answering(work, _brick_nodes_first(volume, nodes), attempt)
-
-
-def _brick_nodes_first(volume: Volume, nodes: Mapping[str, Node]) -> Sequence[Node]:
-    with_bricks = dict.fromkeys(brick.node_id for brick in volume.bricks)
-    order = dict.fromkeys([*with_bricks, *sorted(nodes)])
-    return [nodes[node_id] for node_id in order if node_id in nodes]
-
-
-def _gluster_volume(volume: Volume, nodes: Mapping[str, Node]) -> executor_pb2.CreateVolumeRequest:
-    return executor_pb2.CreateVolumeRequest(
-        volume_id=volume.id,
-        name=volume.name,
-        durability=volume.durability,
-        bricks=_gluster_bricks(volume.bricks, nodes),
-        options=[option for option in volume.options if option],
-        arbiter=_has_arbiter(volume.bricks),
-    )
-
-
-def _gluster_bricks(bricks: Iterable[Brick], nodes: Mapping[str, Node]) -> list[executor_pb2.GlusterBrick]:
-    return [
-        executor_pb2.GlusterBrick(hostname=storage_hostname(node_with_id(nodes, brick.node_id)), path=brick.path)
-        for brick in bricks
-    ]
-
-
-def _has_arbiter(bricks: Iterable[Brick]) -> bool:
-    return any(brick.role == BRICK_ROLE_ARBITER for brick in bricks)

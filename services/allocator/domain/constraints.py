@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from services.allocator.domain.model import BrickRole, DeviceState, NodeState
-from services.allocator.domain.refusal import Reason
+from services.allocator.domain.refusal import PlacementRefused, Reason, Refusal, RefusalKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,11 @@ _NAME = r"[a-zA-Z0-9.-_\-]+"
 _TAG_RULE = re.compile(rf"({_NAME})(!?=)({_NAME})")
 
 _NODE_REASONS = {NodeState.OFFLINE: Reason.NODE_OFFLINE, NodeState.FAILED: Reason.NODE_FAILED}
-_DEVICE_REASONS = {DeviceState.OFFLINE: Reason.DEVICE_OFFLINE, DeviceState.FAILED: Reason.DEVICE_FAILED}
+_DEVICE_REASONS = {
+    DeviceState.OFFLINE: Reason.DEVICE_OFFLINE,
+    DeviceState.FAILED: Reason.DEVICE_FAILED,
+    DeviceState.EXCLUDED: Reason.EXCLUDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,14 @@ class TagRule:
     def accepts(self, tags: Mapping[str, str]) -> bool:
         """Whether merged tags satisfy the rule."""
         return (tags.get(self.key, "") == self.value) is self.equal
+
+
+def parsed_tag_rule(text: str) -> TagRule | None:
+    """The rule of a request; None for an empty text. Raises PlacementRefused (INVALID_TAG_RULE)."""
+    try:
+        return TagRule.parse(text) if text else None
+    except ValueError as error:
+        raise PlacementRefused(Refusal(RefusalKind.INVALID_TAG_RULE, str(error))) from error
 
 
 class ArbiterClass(Enum):

@@ -15,7 +15,7 @@ from services.common.units import GIB, KIB, MIB
 
 if TYPE_CHECKING:
     from services.allocator.domain.index import PlacementIndex
-    from services.allocator.domain.model import InventoryDevice, VolumeRequest
+    from services.allocator.domain.model import InventoryDevice, Placement, VolumeRequest
     from services.allocator.domain.strategies.base import RoleNeed
 
 _UNAVAILABLE = {
@@ -98,8 +98,27 @@ def judge(
             else:
                 nodes.add(verdict.node_id)
                 zones.add(zone)
-        verdicts.append(verdict if reason is verdict.reason else _with_reason(verdict, reason))
+        verdicts.append(verdict if reason is verdict.reason else with_reason(verdict, reason))
     return tuple(sorted(verdicts, key=lambda v: (v.node_id, v.device_id)))
+
+
+def judge_placed(
+    index: PlacementIndex, rule: TagRule | None, attempt: Attempt, placement: Placement
+) -> tuple[DeviceVerdict, ...]:
+    """One verdict per device beside a placement that was found: chosen, with room too, or why not."""
+    chosen = {brick.device_id for brick in placement.bricks}
+    verdicts = (_single(index, rule, attempt, device)[0] for device in index.devices.values())
+    marked = (with_reason(v, Reason.CHOSEN) if v.device_id in chosen else v for v in verdicts)
+    return tuple(sorted(marked, key=lambda v: (v.node_id, v.device_id)))
+
+
+def placed_summary(placement: Placement, largest_size_bytes: int) -> str:
+    """What is told of a placement that was found."""
+    sets, bricks = len(placement.sets), len(placement.bricks)
+    return (
+        f"It fits: {_several(bricks, 'brick')} in {_several(sets, 'set')} of {gib(placement.brick_size_bytes)} by "
+        f"{placement.strategy}; the largest size that fits is {gib(largest_size_bytes)}."
+    )
 
 
 def gib(size_bytes: int, *, up: bool = False) -> str:
@@ -114,22 +133,22 @@ def _single(
 ) -> tuple[DeviceVerdict, bool]:
     """The verdict on a device by itself, whatever the others hold; and whether an arbiter brick has room there."""
     node = index.nodes[device.node_id]
-    data = _role_verdict(attempt, rule, index, device, BrickRole.DATA)
+    data = role_verdict(attempt, rule, index, device, BrickRole.DATA)
     reason = state_reason(node, device)
     if reason is not None:
-        return _with_reason(data, reason), False
+        return with_reason(data, reason), False
     if BrickRole.ARBITER not in attempt.role_needs:
         return data, False
-    arbiter = _role_verdict(attempt, rule, index, device, BrickRole.ARBITER)
+    arbiter = role_verdict(attempt, rule, index, device, BrickRole.ARBITER)
     if arbiter.reason is Reason.FITS and data.reason is not Reason.FITS:
-        return _with_reason(arbiter, Reason.FITS_ARBITER), True
+        return with_reason(arbiter, Reason.FITS_ARBITER), True
     return (arbiter if data.reason is Reason.ARBITER_CLASS else data), arbiter.reason is Reason.FITS
 
 
-def _role_verdict(
+def role_verdict(
     attempt: Attempt, rule: TagRule | None, index: PlacementIndex, device: InventoryDevice, role: BrickRole
 ) -> DeviceVerdict:
-    """Tags and space of a device for one role."""
+    """What tags and space say of a device for one role; states and other bricks are not looked at."""
     space = attempt.space
     need = attempt.role_needs[role].needs.for_extent(device.extent_size_bytes)
     free, needed = space.free_bytes(device), space.needed_bytes(device, need)
@@ -142,7 +161,8 @@ def _role_verdict(
     return DeviceVerdict(device.id, device.node_id, reason, free, needed, missing)
 
 
-def _with_reason(verdict: DeviceVerdict, reason: Reason) -> DeviceVerdict:
+def with_reason(verdict: DeviceVerdict, reason: Reason) -> DeviceVerdict:
+    """The verdict with another reason, which is not about space."""
     return DeviceVerdict(verdict.device_id, verdict.node_id, reason, verdict.free_bytes, verdict.needed_bytes, 0)
 
 
@@ -167,9 +187,10 @@ def _cause(index: PlacementIndex, request: VolumeRequest, failure: Failure, verd
     if failure.kind is RefusalKind.MIN_BRICK_SIZE:
         return f"Bricks too small: {size} as {request.durability} makes bricks below {gib(limits.min_brick_bytes)}"
     if failure.kind is RefusalKind.MAX_BRICKS:
+        beside = f" on top of {_several(request.existing_bricks, 'brick')}" if request.existing_bricks else ""
         return (
-            f"Too many bricks: {size} as {request.durability} on top of {request.existing_bricks} bricks "
-            f"passes the limit of {limits.max_bricks_per_volume} with bricks of at most {gib(limits.max_brick_bytes)}"
+            f"Too many bricks: {size} as {request.durability}{beside} passes the limit of "
+            f"{limits.max_bricks_per_volume} with bricks of at most {gib(limits.max_brick_bytes)}"
         )
     if failure.first and failure.kind is RefusalKind.AVERAGE_FILE_SIZE:
         return (
@@ -255,6 +276,7 @@ def _counts(request: VolumeRequest, verdicts: tuple[DeviceVerdict, ...]) -> list
     reasons = Counter(verdict.reason for verdict in verdicts)
     counted = (
         (sum(reasons[reason] for reason in _UNAVAILABLE), "offline"),
+        (reasons[Reason.EXCLUDED], "left out on request"),
         (reasons[Reason.TAG_MISMATCH], f"outside the tag rule {request.tag_rule}"),
         (reasons[Reason.ARBITER_CLASS], "of the wrong arbiter class"),
     )

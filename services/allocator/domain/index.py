@@ -8,13 +8,15 @@ kept.
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
 from math import floor, log2
 from typing import TYPE_CHECKING, TypeVar
 
 from services.allocator.domain.constraints import DeviceFilter, filter_reason, state_reason
+from services.allocator.domain.model import DeviceState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from services.allocator.domain.model import Inventory, InventoryDevice, InventoryNode
 
@@ -76,7 +78,17 @@ class CandidateView:
 class PlacementIndex:
     """Everything that planning needs to know about one inventory revision."""
 
-    __slots__ = ("_exact", "_views", "cluster_id", "devices", "known_sets", "largest_total_bytes", "nodes", "revision")
+    __slots__ = (
+        "_exact",
+        "_views",
+        "cluster_id",
+        "devices",
+        "known_sets",
+        "largest_total_bytes",
+        "node_sets",
+        "nodes",
+        "revision",
+    )
 
     def __init__(self, inventory: Inventory) -> None:
         """Prepare an inventory. Devices of unknown nodes raise ValueError."""
@@ -89,7 +101,8 @@ class PlacementIndex:
                 raise ValueError(f"device {device.id} is on unknown node {device.node_id}")
         self._exact = len({device.total_bytes for device in inventory.devices}) <= EXACT_CLASSES
         self.largest_total_bytes = max((device.total_bytes for device in inventory.devices), default=0)
-        self.known_sets = _sets_by_node(inventory.known_node_sets)
+        self.node_sets = frozenset(inventory.known_node_sets)
+        self.known_sets = _sets_by_node(self.node_sets)
         self._views: dict[DeviceFilter, CandidateView] = {}
 
     def view(self, wanted: DeviceFilter) -> CandidateView:
@@ -106,7 +119,7 @@ class PlacementIndex:
         self,
         revision: int,
         devices: Iterable[InventoryDevice],
-        known_node_sets: tuple[frozenset[str], ...] | None = None,
+        known_node_sets: frozenset[frozenset[str]] | None = None,
     ) -> PlacementIndex:
         """A new index with these devices added or replaced; this one stays as it is.
 
@@ -122,13 +135,34 @@ class PlacementIndex:
         new.cluster_id, new.revision, new.nodes, new._exact = self.cluster_id, revision, self.nodes, self._exact
         new.devices = {**self.devices, **changed}
         new.largest_total_bytes = self._largest_after(changed, new.devices)
-        new.known_sets = self.known_sets if known_node_sets is None else _sets_by_node(known_node_sets)
+        new.node_sets = self.node_sets if known_node_sets is None else known_node_sets
+        # A few sets serve most bricks, so they seldom change.
+        new.known_sets = self.known_sets if new.node_sets == self.node_sets else _sets_by_node(new.node_sets)
         only_space = all(_same_but_space(self.devices.get(device.id), device) for device in changed.values())
         new._views = {
             wanted: self._changed_view(wanted, view, changed, keep_rings=only_space)
             for wanted, view in list(self._views.items())
         }
         return new
+
+    def without(self, device_ids: Iterable[str], node_ids: Iterable[str]) -> PlacementIndex:
+        """An index in which some devices, and all devices of some nodes, are left out; unknown ids are passed over."""
+        devices, nodes = set(device_ids), set(node_ids)
+        left_out = (each for each in self.devices.values() if each.id in devices or each.node_id in nodes)
+        return self._adjusted([replace(each, state=DeviceState.EXCLUDED) for each in left_out])
+
+    def with_freed(self, freed_bytes: Mapping[str, int]) -> PlacementIndex:
+        """An index in which some devices, by id, have that much more room; unknown ids are passed over."""
+        return self._adjusted(
+            [
+                replace(device, free_bytes=min(device.total_bytes, device.free_bytes + freed))
+                for device_id, freed in freed_bytes.items()
+                if (device := self.devices.get(device_id)) is not None
+            ]
+        )
+
+    def _adjusted(self, devices: Sequence[InventoryDevice]) -> PlacementIndex:
+        return self.with_changes(self.revision, devices) if devices else self
 
     def _largest_after(self, changed: Mapping[str, InventoryDevice], devices: Mapping[str, InventoryDevice]) -> int:
         """The largest total among `devices`; looks at all of them only if the largest one itself was changed."""
@@ -219,7 +253,7 @@ def _replace(
 
 def _sets_by_node(node_sets: Iterable[frozenset[str]]) -> dict[str, tuple[frozenset[str], ...]]:
     by_node: dict[str, list[frozenset[str]]] = {}
-    for node_set in sorted(set(node_sets), key=sorted):
+    for node_set in sorted(node_sets, key=sorted):
         for node_id in node_set:
             by_node.setdefault(node_id, []).append(node_set)
     return {node_id: tuple(sets) for node_id, sets in by_node.items()}

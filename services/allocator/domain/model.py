@@ -26,11 +26,12 @@ class NodeState(Enum):
 
 
 class DeviceState(Enum):
-    """Whether a device may take bricks: only `ONLINE` does."""
+    """Whether a device may take bricks: only `ONLINE` does. `EXCLUDED` is one that the request leaves out."""
 
     ONLINE = "online"
     OFFLINE = "offline"
     FAILED = "failed"
+    EXCLUDED = "excluded"
 
 
 class ZoneRule(Enum):

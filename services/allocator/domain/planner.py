@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.allocator.domain.constraints import DeviceFilter, TagRule
-from services.allocator.domain.explanation import Attempt, Failure, explain
+from services.allocator.domain.constraints import DeviceFilter, parsed_tag_rule
+from services.allocator.domain.explanation import Attempt, Failure, explain, judge_placed, placed_summary
 from services.allocator.domain.index import PlacementIndex
 from services.allocator.domain.model import BrickRole, BrickSet, PlacedBrick, Placement, VolumeRequest, ZoneRule
-from services.allocator.domain.refusal import PlacementRefused, Refusal, RefusalKind
+from services.allocator.domain.refusal import DeviceVerdict, PlacementRefused, Refusal, RefusalKind
 from services.allocator.domain.sizing import arbiter_brick_size_bytes
 from services.allocator.domain.space import NeedTable, WorkingSpace
-from services.allocator.domain.splitting import Split, splits
+from services.allocator.domain.splitting import Split, brick_size_bytes, set_counts, splits
 from services.allocator.domain.strategies import strategy_by_name
 from services.allocator.domain.strategies.base import RoleNeed, SetJob
 from services.common.units import GIB, KIB, round_up
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.allocator.domain.constraints import TagRule
     from services.allocator.domain.model import Inventory, InventoryDevice
     from services.allocator.domain.strategies.base import Strategy
 
@@ -38,14 +41,72 @@ def plan_volume(
     """
     index = _index_of(source)
     strategy = strategy or strategy_by_name(request.strategy)
-    try:
-        rule = _tag_rule(request)
-    except ValueError as error:
-        raise PlacementRefused(Refusal(RefusalKind.INVALID_TAG_RULE, str(error))) from error
+    rule = parsed_tag_rule(request.tag_rule)
     outcome = _search(index, request, strategy, rule)
     if isinstance(outcome, Placement):
         return outcome
-    raise PlacementRefused(explain(index, request, rule, outcome, _largest(index, request, strategy, rule)))
+    raise PlacementRefused(_explained(index, request, strategy, rule, outcome))
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What `plan_volume` answers, as data: a placement or a refusal, and what every device is for it.
+
+    `summary` is one sentence; `devices` has one verdict per device in order of node and device id.
+    """
+
+    placement: Placement | None
+    refusal: Refusal | None
+    summary: str
+    largest_size_bytes: int
+    devices: tuple[DeviceVerdict, ...]
+
+
+def explain_volume(
+    source: PlacementIndex | Inventory, request: VolumeRequest, strategy: Strategy | None = None
+) -> Explanation:
+    """Why a volume goes where it goes, or why it goes nowhere; a dry run.
+
+    Raises:
+        PlacementRefused: The tag rule is invalid.
+        ValueError: The request names an unknown strategy.
+    """
+    index = _index_of(source)
+    strategy = strategy or strategy_by_name(request.strategy)
+    rule = parsed_tag_rule(request.tag_rule)
+    outcome = _search(index, request, strategy, rule)
+    if isinstance(outcome, Failure):
+        refusal = _explained(index, request, strategy, rule, outcome)
+        return Explanation(None, refusal, refusal.summary, refusal.largest_size_bytes, refusal.devices)
+    split = Split(len(outcome.sets), outcome.brick_size_bytes)
+    attempt = Attempt(split.set_count, split.brick_size_bytes, _role_needs(index, request, split, rule))
+    largest = _largest(index, request, strategy, rule)
+    return Explanation(
+        outcome, None, placed_summary(outcome, largest), largest, judge_placed(index, rule, attempt, outcome)
+    )
+
+
+def _explained(
+    index: PlacementIndex, request: VolumeRequest, strategy: Strategy, rule: TagRule | None, failure: Failure
+) -> Refusal:
+    # What is refused for a lack of space is no hint for what would fit; what is too small for its rules may be.
+    below_gib = -(-request.size_bytes // GIB) if failure.kind is RefusalKind.NO_SPACE else None
+    largest = _largest(index, request, strategy, rule, below_gib=below_gib)
+    return explain(index, request, rule, failure, largest)
+
+
+def find_placement(
+    source: PlacementIndex | Inventory, request: VolumeRequest, strategy: Strategy | None = None
+) -> Placement | None:
+    """As `plan_volume`, but None instead of reasons, which take longer to find than a placement.
+
+    Raises:
+        PlacementRefused: The tag rule is invalid.
+        ValueError: The request names an unknown strategy.
+    """
+    strategy = strategy or strategy_by_name(request.strategy)
+    outcome = _search(_index_of(source), request, strategy, parsed_tag_rule(request.tag_rule))
+    return outcome if isinstance(outcome, Placement) else None
 
 
 def max_volume_size(
@@ -60,19 +121,12 @@ def max_volume_size(
         ValueError: The request names an unknown strategy.
     """
     strategy = strategy or strategy_by_name(request.strategy)
-    try:
-        rule = _tag_rule(request)
-    except ValueError as error:
-        raise PlacementRefused(Refusal(RefusalKind.INVALID_TAG_RULE, str(error))) from error
+    rule = parsed_tag_rule(request.tag_rule)
     return _largest(_index_of(source), request, strategy, rule)
 
 
 def _index_of(source: PlacementIndex | Inventory) -> PlacementIndex:
     return source if isinstance(source, PlacementIndex) else PlacementIndex(source)
-
-
-def _tag_rule(request: VolumeRequest) -> TagRule | None:
-    return TagRule.parse(request.tag_rule) if request.tag_rule else None
 
 
 def _search(
@@ -164,23 +218,60 @@ def _take(job: SetJob, set_index: int, devices: tuple[InventoryDevice, ...]) -> 
     return BrickSet(set_index, tuple(bricks))
 
 
-def _largest(index: PlacementIndex, request: VolumeRequest, strategy: Strategy, rule: TagRule | None) -> int:
-    """Bisect between a size that is placed and one that is not, with the planner as the judge."""
+def _largest(
+    index: PlacementIndex,
+    request: VolumeRequest,
+    strategy: Strategy,
+    rule: TagRule | None,
+    *,
+    below_gib: int | None = None,
+) -> int:
+    """The largest size that is placed, with the planner as the judge; `below_gib` is known to be refused.
 
-    def placed(size_gib: int) -> bool:
-        sized = replace(request, size_bytes=size_gib * GIB)
-        return isinstance(_search(index, sized, strategy, rule), Placement)
-
-    low = _smallest_size_gib(request)
-    if not placed(low):
+    Each number of sets is bisected by itself, because more sets may fit where fewer do not; one that can not beat those
+    before it costs one look. What remains is to make sure that one GiB more is refused, which a greedy choice of
+    devices does not promise.
+    """
+    if not index.view(DeviceFilter(rule)).devices:
         return 0
     candidates = index.view(DeviceFilter(rule)).devices.values()
     # More than all free space together, so never placed.
-    high = max(low, sum(max(device.free_bytes, 0) for device in candidates) // GIB) + 1
+    roof = sum(max(device.free_bytes, 0) for device in candidates) // GIB + 1
+    roof = min(roof, below_gib or roof)
+    smallest = _smallest_size_gib(request)
+    best = 0
+    for set_count in set_counts(request, strategy.split_rule):
+
+        def placed(size_gib: int, wanted: int = set_count) -> bool:
+            return _placed_in(index, replace(request, size_bytes=size_gib * GIB), strategy, rule, wanted)
+
+        low = max(best + 1, smallest * set_count)
+        if low < roof and placed(low):
+            best = _bisect(placed, low, roof)
+    while best and best + 1 < roof:
+        if not isinstance(_search(index, replace(request, size_bytes=(best + 1) * GIB), strategy, rule), Placement):
+            break
+        best += 1
+    return best * GIB
+
+
+def _bisect(placed: Callable[[int], bool], low: int, high: int) -> int:
+    """A size from `low`, which is placed, to below `high`, which is not, whose successor is not placed."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if placed(middle) else (low, middle)
-    return low * GIB
+    return low
+
+
+def _placed_in(
+    index: PlacementIndex, request: VolumeRequest, strategy: Strategy, rule: TagRule | None, set_count: int
+) -> bool:
+    """Whether a volume can be placed in so many sets, and the limits on bricks allow it."""
+    size = brick_size_bytes(request, set_count)
+    if not request.limits.min_brick_bytes <= size <= request.limits.max_brick_bytes:
+        return False
+    split = Split(set_count, size)
+    return isinstance(_place(index, request, strategy, split, _role_needs(index, request, split, rule)), Placement)
 
 
 def _smallest_size_gib(request: VolumeRequest) -> int:

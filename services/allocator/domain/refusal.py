@@ -16,14 +16,21 @@ class RefusalKind(Enum):
     MIN_BRICK_SIZE = "MIN_BRICK_SIZE_REACHED"
     INVALID_TAG_RULE = "INVALID_TAG_RULE"
     AVERAGE_FILE_SIZE = "AVERAGE_FILE_SIZE_TOO_LARGE"
+    NO_REPLACEMENT = "REPLACEMENT_NOT_FOUND"
 
 
 class Reason(Enum):
     """Why one device does not complete the set. Stable names, part of the API.
 
     `FITS` and `FITS_ARBITER` say that the device would have held a brick: others are missing. `NO_ARBITER` says that it
-    has room, but that only the arbiter is missing and its class forbids that.
+    has room, but that only the arbiter is missing and its class forbids that. `CHOSEN` has a brick of the plan.
+    `RESERVED` would not be too small without what running operations have set aside. `EXCLUDED` was to be left out, and
+    `CURRENT_DEVICE` has the brick that is to be moved away.
     """
+
+    CHOSEN = "CHOSEN"
+    CURRENT_DEVICE = "CURRENT_DEVICE"
+    EXCLUDED = "EXCLUDED"
 
     NODE_OFFLINE = "NODE_OFFLINE"
     NODE_FAILED = "NODE_FAILED"
@@ -33,6 +40,7 @@ class Reason(Enum):
     TAG_MISMATCH = "TAG_MISMATCH"
     ARBITER_CLASS = "ARBITER_CLASS"
     TOO_SMALL = "TOO_SMALL"
+    RESERVED = "RESERVED"
     NODE_TAKEN = "NODE_TAKEN"
     ZONE_TAKEN = "ZONE_TAKEN"
     NO_ARBITER = "NO_ARBITER"
@@ -45,7 +53,8 @@ class DeviceVerdict:
     """The one reason of one device.
 
     `free_bytes` is what was left when the set was tried, earlier sets of the same volume taken off. `missing_bytes` is
-    the smallest whole number of extents that would make a `TOO_SMALL` device fit; 0 for every other reason.
+    the smallest whole number of extents that would make a `TOO_SMALL` or `RESERVED` device fit; 0 for every other
+    reason. `operation_ids` are the operations that keep the room of a `RESERVED` one.
     """
 
     device_id: str
@@ -54,6 +63,7 @@ class DeviceVerdict:
     free_bytes: int
     needed_bytes: int
     missing_bytes: int
+    operation_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,3 +65,9 @@ class WorkingSpace:
         spare = device.spare_bytes if changed is None else changed[1]
         self.taken[device.id] = (self.free_bytes(device) - need.total_bytes - growth, spare + growth)
         return growth
+
+    def give_back(self, device: InventoryDevice, size_bytes: int) -> None:
+        """A brick leaves the device: so much is free again. The spare stays as it is, as LVM leaves it."""
+        changed = self.taken.get(device.id)
+        spare = device.spare_bytes if changed is None else changed[1]
+        self.taken[device.id] = (min(self.free_bytes(device) + size_bytes, device.total_bytes), spare)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from itertools import count
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 from services.allocator.domain.refusal import RefusalKind
@@ -59,6 +59,12 @@ def splits(request: VolumeRequest, rule: SplitRule) -> Iterator[Split | RefusalK
             yield RefusalKind.MAX_BRICKS
             return
         yield Split(set_count, size)
+
+
+def set_counts(request: VolumeRequest, rule: SplitRule) -> Iterator[int]:
+    """The numbers of sets that the limit on bricks leaves, from few to many."""
+    limit = (request.limits.max_bricks_per_volume - request.existing_bricks) // request.durability.set_size
+    return takewhile(lambda set_count: set_count <= limit, _set_counts(rule, 1))
 
 
 def _set_counts(rule: SplitRule, first: int) -> Iterator[int]:

@@ -10,10 +10,24 @@ SIGNATURE_TIMEOUT_S = 60.0
 NOTHING_FOUND = 2
 
 
-def make_xfs(device: str, *, arbiter: bool) -> list[str]:
-    """Makes the file system of a brick. A thin LV has nothing to discard yet, hence -K, which saves its time."""
+def make_xfs(device: str, *, arbiter: bool, tiny: bool = False) -> list[str]:
+    """Makes the file system of a brick. A thin LV has nothing to discard yet, hence -K, which saves its time.
+
+    Args:
+        device: The thin LV.
+        arbiter: Whether it holds inodes only.
+        tiny: Whether it is smaller than mkfs wants to make; earlier versions of mkfs neither refuse nor know the flag.
+    """
     inodes = _ARBITER_INODES if arbiter else _INODE_SIZE
-    return ["mkfs.xfs", "-q", "-K", "-i", inodes, "-n", _NAMING, device]
+    return ["mkfs.xfs", *(["--unsupported"] if tiny else []), "-q", "-K", "-i", inodes, "-n", _NAMING, device]
+
+
+def says_too_small(complaint: str) -> bool:
+    """Whether mkfs refuses a size that the kernel supports: since 5.19 it makes none below 300 MB unless told to.
+
+    An arbiter brick, which holds names only, is below that for all but large volumes.
+    """
+    return "must be larger than 300MB" in complaint
 
 
 def probe_signatures(*devices: str) -> list[str]:

@@ -117,9 +117,9 @@ def set_options(name: str, options: Sequence[tuple[str, str]]) -> list[list[str]
     return [*commands, *([line] if line else [])]
 
 
-def start_volume(name: str) -> list[str]:
-    """Starts a volume's brick processes."""
-    return ["volume", "start", name]
+def start_volume(name: str, *, force: bool = False) -> list[str]:
+    """Starts a volume's brick processes; with `force` those that a started volume lacks."""
+    return ["volume", "start", name, *(("force",) if force else ())]
 
 
 def stop_volume(name: str) -> list[str]:
@@ -159,6 +159,21 @@ def remove_bricks(name: str, bricks: Sequence[str], verb: str) -> list[str]:
     return ["volume", "remove-brick", name, *bricks, verb]
 
 
+def replace_brick(name: str, old: str, new: str) -> list[str]:
+    """Puts a brick in the place of another, whose data the heal takes from the rest of its set; glusterd starts it."""
+    return ["volume", "replace-brick", name, old, new, "commit", "force"]
+
+
+def start_heal(name: str, *, everything: bool) -> list[str]:
+    """Lets the heal look at the files that gluster knows to be behind, or at all files; it goes on by itself."""
+    return ["volume", "heal", name, *(("full",) if everything else ())]
+
+
+def heal_info(name: str) -> list[str]:
+    """Tells what the bricks of a volume have to heal; with an XML answer it exits with some code above 0 on failure."""
+    return command_argv(["volume", "heal", name, "info"], xml=True)
+
+
 def pool_list() -> list[str]:
     """Lists the peers, this node included as "localhost"."""
     return command_argv(["pool", "list"], xml=True)
@@ -169,9 +184,9 @@ def probe_peer(hostname: str) -> list[str]:
     return command_argv(["peer", "probe", hostname], xml=True)
 
 
-def detach_peer(hostname: str) -> list[str]:
-    """Takes a host out of the pool."""
-    return command_argv(["peer", "detach", hostname], xml=True)
+def detach_peer(hostname: str, *, force: bool = False) -> list[str]:
+    """Takes a host out of the pool; by force also while other peers do not answer. It must have no bricks."""
+    return command_argv(["peer", "detach", hostname, *(("force",) if force else ())], xml=True)
 
 
 def version() -> list[str]:

@@ -28,6 +28,7 @@ _LOCK_TROUBLE = (
     "unable to acquire lock",
     "cluster lock not held",
 )
+_NOT_CONNECTED = re.compile(r"\bhost \S+ (?:is )?not connected\b", re.IGNORECASE)
 # Told by the CLI when nobody listens at glusterd's socket.
 _NO_DAEMON = "connection failed. please check if gluster daemon is operational"
 _XML_HEAD = "<?xml "
@@ -77,6 +78,7 @@ class GlusterVolume:
         options: What was set.
         hosts: UUID of the peer that has each brick.
         never_started: Whether nobody can have used it yet.
+        dispersed: Whether it is erasure coded.
     """
 
     name: str
@@ -86,6 +88,7 @@ class GlusterVolume:
     options: Mapping[str, str] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     never_started: bool = False
+    dispersed: bool = False
 
 
 def _root(text: str) -> "Element":
@@ -201,6 +204,7 @@ def _volume(element: "Element") -> GlusterVolume:
         },
         hosts=tuple(brick.findtext("hostUuid") or "" for brick in bricks),
         never_started=status == "0",
+        dispersed="Disperse" in (element.findtext("typeStr") or ""),
     )
 
 
@@ -221,9 +225,20 @@ def says_locked(text: str) -> bool:
     return any(phrase in lowered for phrase in _LOCK_TROUBLE)
 
 
+def says_not_connected(text: str) -> bool:
+    """Whether a change failed, before anything was changed, because a peer is not connected."""
+    return _NOT_CONNECTED.search(text) is not None
+
+
 def says_absent(text: str) -> bool:
     """Whether a command failed because the volume does not exist."""
     return "does not exist" in text.lower()
+
+
+def says_has_snapshots(text: str) -> bool:
+    """Whether a volume could not be deleted because there are snapshots of it."""
+    lowered = text.lower()
+    return "cannot delete volume" in lowered and "snapshots" in lowered
 
 
 def says_taken(text: str) -> bool:
@@ -231,9 +246,55 @@ def says_taken(text: str) -> bool:
     return "already exists" in text.lower()
 
 
+def says_brick_taken(text: str) -> bool:
+    """Whether bricks could not be added because one is in a volume already."""
+    lowered = text.lower()
+    return "may be containing or be contained by" in lowered or "already part of a volume" in lowered
+
+
 def says_no_peer(text: str) -> bool:
     """Whether a host could not be detached because it is no peer."""
     return "is not part of cluster" in text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class BrickHeal:
+    """What a brick has to heal on the others of its set.
+
+    Attributes:
+        name: "host:/path", or what gluster says instead.
+        connected: Whether the brick answers.
+        pending_count: Files that others have to take over from it; -1 when it is not known.
+    """
+
+    name: str
+    connected: bool
+    pending_count: int
+
+
+def parse_heal(text: str, name: str) -> tuple[BrickHeal, ...]:
+    """What the bricks of a volume have to heal, from `volume heal NAME info`.
+
+    Raises:
+        InternalError: GLUSTER_FAILED, with Heketi's words first; also for a volume that has no copies to heal.
+    """
+    answer, root = read_answer(text)
+    if answer.result != 0:
+        raise InternalError(
+            Reason.GLUSTER_FAILED, f"Unable to get heal info of volume : {name} : {answer.complaint}", volume=name
+        )
+    return tuple(
+        BrickHeal(
+            name=element.findtext("name") or "",
+            connected=element.findtext("status") == "Connected",
+            pending_count=_heal_count(element.findtext("numberOfEntries") or ""),
+        )
+        for element in root.iterfind("healInfo/bricks/brick")
+    )
+
+
+def _heal_count(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +329,8 @@ def parse_removal(text: str) -> Removal | None:
 
 def says_rebalancing(text: str) -> bool:
     """Whether a command failed because a volume's data is being moved."""
-    return "rebalance is in progress" in text.lower()
+    lowered = text.lower()
+    return "rebalance is in progress" in lowered or "rebalance process is running" in lowered
 
 
 def says_removing(text: str) -> bool:

@@ -17,6 +17,7 @@ from services.executor.gluster.reports import GlusterVolume, read_answer
 # Copies and snapshots are mounted here; the second name is a link to the first, and what gluster calls it elsewhere.
 COPY_ROOTS = ("/run/gluster/snaps/", "/var/run/gluster/snaps/")
 _UUID_DIGITS = 32
+_TEMPORARY = re.compile(r"tmpsnap_[0-9a-f]{32}")
 _COPY_LV = re.compile(r"([0-9a-f]{32})_[0-9]+")
 
 
@@ -38,6 +39,11 @@ class Snapshot:
 def snapshot_name(volume_id: str) -> str:
     """Name of the temporary snapshot for a copy: a repeated call finds the one of the interrupted call."""
     return f"tmpsnap_{volume_id}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a snapshot was made for a copy."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def create(name: str, source: str) -> list[str]:

@@ -11,8 +11,8 @@ _EXTENT_SIZE = "4M"
 _CHUNK_SIZE = "256K"
 # Every change would write /etc/lvm/backup; the topology's own records are better, and this is faster.
 _NO_BACKUP = "--autobackup=n"
-# The metadata of a pool that is being made was written a moment ago; checking it twice costs a quarter of the time.
-_NO_CHECK_OF_NEW = 'global{thin_check_executable=""}'
+# Metadata that was written a moment ago, or is about to go, needs no check; that costs a quarter of the time.
+_NO_POOL_CHECK = 'global{thin_check_executable=""}'
 TIMEOUT_S = 300.0
 REPORT_TIMEOUT_S = 60.0
 # LVM's exit code for "no".
@@ -59,6 +59,16 @@ def remove_physical_volume(path: str) -> list[str]:
     return ["lvm", "pvremove", "-qq", path]
 
 
+def resize_physical_volume(path: str) -> list[str]:
+    """Makes a physical volume as large as its disk is now; refuses when the disk shrank below what is used."""
+    return ["lvm", "pvresize", "-qq", path]
+
+
+def report_physical_volume(path: str) -> list[str]:
+    """One physical volume with what LVM takes it to have, and what its disk has."""
+    return ["lvm", "pvs", "-o", "pv_size,dev_size,pe_start", *_REPORT, path]
+
+
 def activate_volume_groups(*vgs: str) -> list[str]:
     """Brings up the device nodes of all LVs of volume groups."""
     return ["lvm", "vgchange", "-qq", "--activate", "y", *vgs]
@@ -87,7 +97,12 @@ def report_everything() -> list[str]:
         *_REPORT,
         *("--configreport", "vg", "-o", "vg_name,vg_size,vg_free,vg_extent_size"),
         *("--configreport", "pv", "-o", "pv_name,pv_uuid"),
-        *("--configreport", "lv", "-o", "lv_name,vg_name,lv_size,pool_lv,lv_attr,data_percent,metadata_percent"),
+        *(
+            "--configreport",
+            "lv",
+            "-o",
+            "lv_name,vg_name,lv_size,pool_lv,lv_attr,data_percent,metadata_percent,lv_metadata_size,origin",
+        ),
         *("--configreport", "pvseg", "-o", "pvseg_start"),
         *("--configreport", "seg", "-o", "segtype"),
     ]
@@ -98,7 +113,7 @@ def create_thin_pool_with_volume(
 ) -> list[str]:
     """Makes a thin pool and its first thin LV. Sizes are multiples of 1 KiB."""
     return [
-        *("lvm", "lvcreate", "-qq", _NO_BACKUP, "--config", _NO_CHECK_OF_NEW),
+        *("lvm", "lvcreate", "-qq", _NO_BACKUP, "--config", _NO_POOL_CHECK),
         # Without a spare metadata LV the books agree with the volume group to the extent; a repair brings its own.
         *("--poolmetadatasize", f"{metadata_bytes // KIB}K", "--poolmetadataspare", "n", "--chunksize", _CHUNK_SIZE),
         *("--size", f"{pool_bytes // KIB}K", "--thin", f"{vg}/{pool}"),
@@ -114,6 +129,13 @@ def create_thin_volume(vg: str, pool: str, lv: str, *, size_bytes: int) -> list[
     ]
 
 
-def remove_logical_volumes(vg: str, *lvs: str) -> list[str]:
-    """Removes LVs, those in use excepted; a thin pool takes all its LVs with it."""
-    return ["lvm", "lvremove", "-qq", _NO_BACKUP, "-f", *(f"{vg}/{lv}" for lv in lvs)]
+def remove_logical_volumes(vg: str, *lvs: str, with_pool: bool = False) -> list[str]:
+    """Removes LVs, those in use excepted; a thin pool takes all its LVs with it.
+
+    Args:
+        vg: Their volume group.
+        lvs: Their names.
+        with_pool: Whether their thin pool is among them, so that nobody needs its metadata any more.
+    """
+    unchecked = ("--config", _NO_POOL_CHECK) if with_pool else ()
+    return ["lvm", "lvremove", "-qq", _NO_BACKUP, *unchecked, "-f", *(f"{vg}/{lv}" for lv in lvs)]

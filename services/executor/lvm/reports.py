@@ -35,7 +35,8 @@ class LogicalVolume:
     """A logical volume.
 
     Percentages are 0 to 100, and 0 where LVM gives none (not active, not thin). `origin` is the LV that it is a
-    snapshot of, as long as that one is there.
+    snapshot of, as long as that one is there. `active` is whether its device node is there; `metadata_bytes` is what a
+    pool takes besides its size, 0 where LVM was not asked.
     """
 
     name: str
@@ -47,6 +48,8 @@ class LogicalVolume:
     metadata_percent: float
     thin_count: int
     origin: str = ""
+    active: bool = True
+    metadata_bytes: int = 0
 
 
 def _sections(text: str) -> list[dict[str, list[dict[str, str]]]]:
@@ -90,12 +93,26 @@ def _logical_volume(row: dict[str, str]) -> LogicalVolume:
         metadata_percent=_percent(row["metadata_percent"]),
         thin_count=int(row.get("thin_count") or 0),
         origin=row.get("origin", ""),
+        # The fifth letter is the state: a is active.
+        active=row["lv_attr"][4:5] == "a",
+        metadata_bytes=int(row.get("lv_metadata_size") or 0),
     )
 
 
 def parse_physical_volumes(text: str) -> tuple[PhysicalVolume, ...]:
     """The rows of commands.report_physical_volumes."""
     return tuple(PhysicalVolume(row["pv_name"], row["pv_uuid"], row["vg_name"]) for row in _rows(text, "pv"))
+
+
+def grown_bytes(text: str) -> int:
+    """What the disk in commands.report_physical_volume has beyond its physical volume; below 0 when it shrank.
+
+    Raises:
+        InternalError: LVM_FAILED, the report names no physical volume.
+    """
+    for row in _rows(text, "pv"):
+        return int(row["dev_size"]) - int(row["pe_start"]) - int(row["pv_size"])
+    raise InternalError(Reason.LVM_FAILED, f"LVM's report names no physical volume: {text[:200]!r}", report=text[:200])
 
 
 def parse_volume_groups(text: str) -> tuple[VolumeGroup, ...]:

@@ -166,6 +166,9 @@ class Runner(Protocol):
     def exists(self, path: str) -> bool:
         """Whether there is anything under this path."""
 
+    def glusterd_answers(self, hostname: str) -> bool:
+        """Whether the glusterd of another node, or of this one, takes connections at its address."""
+
     def glusterd_listens(self) -> bool:
         """Whether anybody takes connections where this node's glusterd does."""
 
@@ -187,6 +190,9 @@ class Runner(Protocol):
     def write_text_atomically(self, path: str, text: str) -> None:
         """Replaces a file, or makes it; after a crash there is the old or the new one, never half of it."""
 
+    def list_directory(self, path: str) -> tuple[str, ...]:
+        """Names of the directories in a directory; none when it is not there."""
+
     def make_directory(self, path: str) -> None:
         """Makes a directory and those above it; an existing one is fine."""
 
@@ -205,6 +211,15 @@ class Runner(Protocol):
 
     def mounts(self) -> tuple[Mount, ...]:
         """The mount table, in the order of mounting."""
+
+    def served_bricks(self, paths: Collection[str]) -> frozenset[str]:
+        """Those of the brick directories that a running brick process serves."""
+
+    def end_brick_process(self, brick_path: str) -> int:
+        """Tells the brick processes that serve this brick, and no other, to end; how many there are."""
+
+    def count_heals(self, brick_path: str) -> int:
+        """Files that other bricks of its set have to take over from a brick; -1 when nobody can tell."""
 
     def mount(self, entry: Mount) -> None:
         """Mounts.

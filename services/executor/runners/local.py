@@ -17,6 +17,7 @@ from services.common.errors import TimeLimitError, UnavailableError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
 from services.executor.filesystem.mounts import kernel_flags, parse_mountinfo
+from services.executor.runners import processes
 from services.executor.runners.base import (
     CURRENT_SCOPE,
     TOOL_ENVIRONMENT,
@@ -39,6 +40,8 @@ _GLUSTERD: tuple[tuple[socket.AddressFamily, str | tuple[str, int]], ...] = (
     (socket.AF_INET, ("127.0.0.1", 24007)),
 )
 _GLUSTERD_TIMEOUT_S = 5.0
+_GLUSTERD_PORT = 24007
+_PEER_TIMEOUT_S = 3.0
 
 
 class LocalRunner:
@@ -123,6 +126,14 @@ class LocalRunner:
         """See Runner.exists."""
         return os.path.lexists(path)
 
+    def glusterd_answers(self, hostname: str) -> bool:
+        """See Runner.glusterd_answers."""
+        try:
+            with socket.create_connection((hostname, _GLUSTERD_PORT), timeout=_PEER_TIMEOUT_S):
+                return True
+        except OSError:
+            return False
+
     def glusterd_listens(self) -> bool:
         """See Runner.glusterd_listens."""
         for family, address in _GLUSTERD:
@@ -180,6 +191,14 @@ class LocalRunner:
         finally:
             os.close(directory)
 
+    def list_directory(self, path: str) -> tuple[str, ...]:
+        """See Runner.list_directory."""
+        try:
+            with os.scandir(path) as entries:
+                return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
+        except FileNotFoundError:
+            return ()
+
     def make_directory(self, path: str) -> None:
         """See Runner.make_directory."""
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -202,6 +221,18 @@ class LocalRunner:
     def mounts(self) -> tuple[Mount, ...]:
         """See Runner.mounts."""
         return parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+
+    def served_bricks(self, paths: Collection[str]) -> frozenset[str]:
+        """See Runner.served_bricks."""
+        return processes.served_bricks(paths)
+
+    def end_brick_process(self, brick_path: str) -> int:
+        """See Runner.end_brick_process."""
+        return processes.end_brick_process(brick_path)
+
+    def count_heals(self, brick_path: str) -> int:
+        """See Runner.count_heals."""
+        return processes.count_heals(brick_path)
 
     def mount(self, entry: Mount) -> None:
         """See Runner.mount; the system call, not the program."""

@@ -159,6 +159,12 @@ def check_expansion(volume_id: str, added_size_bytes: int, bricks: Sequence[NewB
     _check_bricks(bricks)
 
 
+def check_replacement(brick_id: str, brick: NewBrick) -> None:
+    """Raises InvalidArgumentError for a brick to evict, or one in its place, that can not be one."""
+    check_id("brick_id", brick_id)
+    _check_bricks((brick,))
+
+
 def check_new_copy(copy: NewCopy) -> None:
     """Raises InvalidArgumentError for ids or a name that can not be one, and for a brick id that occurs twice."""
     check_id("source_volume_id", copy.source_volume_id)

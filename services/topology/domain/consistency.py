@@ -1,10 +1,17 @@
 """Whether the books agree with themselves: every invariant, each violation named. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from services.topology.domain.block_consistency import block_violations
+from services.topology.domain.member_consistency import (
+    identity_violations,
+    size_violations,
+    state_violations,
+    tombstone_violations,
+)
 from services.topology.domain.model import (
     BrickState,
     Durability,
@@ -36,6 +43,7 @@ class NodeFacts(NamedTuple):
     revision: int
     manage_hostnames: Sequence[str]
     storage_hostnames: Sequence[str]
+    state: str = "online"
 
 
 class HostnameFacts(NamedTuple):
@@ -59,6 +67,10 @@ class DeviceFacts(NamedTuple):
     used_bytes: int
     reserved_bytes: int
     unattributed_bytes: int
+    state: str = "online"
+    path: str = ""
+    pv_uuid: str | None = None
+    extent_size_bytes: int = 0
 
 
 class VolumeFacts(NamedTuple):
@@ -74,6 +86,33 @@ class VolumeFacts(NamedTuple):
     data_count: int
     redundancy_count: int
     origin_volume_id: str | None
+    size_bytes: int = 0
+    block: bool = False
+
+
+class BlockHostingFacts(NamedTuple):
+    """What a hosting volume holds, as it is stored."""
+
+    volume_id: str
+    free_bytes: int
+    reserved_bytes: int
+
+
+class BlockVolumeFacts(NamedTuple):
+    """A block volume as it is stored."""
+
+    id: str
+    cluster_id: str
+    hosting_volume_id: str
+    name: str
+    state: str
+    operation_id: str | None
+    size_bytes: int
+    usable_size_bytes: int
+    growing_bytes: int
+    ha_count: int
+    hosts: Sequence[str]
+    iqn: str
 
 
 class BrickFacts(NamedTuple):
@@ -92,6 +131,16 @@ class BrickFacts(NamedTuple):
     lv_name: str
     set_index: int
     position: int
+    replaces_brick_id: str | None = None
+    size_bytes: int = 0
+    role: str = "data"
+
+
+class TombstoneFacts(NamedTuple):
+    """A node or device that was reported as removed."""
+
+    id: str
+    kind: str
 
 
 class HolderFacts(NamedTuple):
@@ -115,30 +164,33 @@ class Books:
     volumes: Sequence[VolumeFacts]
     bricks: Sequence[BrickFacts]
     operations: Sequence[HolderFacts]
+    block_hostings: Sequence[BlockHostingFacts] = ()
+    block_volumes: Sequence[BlockVolumeFacts] = ()
+    tombstones: Sequence[TombstoneFacts] = ()
 
     @property
     def count(self) -> int:
         """Objects in all."""
         parts = (self.clusters, self.nodes, self.hostnames, self.devices, self.volumes, self.bricks, self.operations)
-        return sum(len(part) for part in parts)
+        return sum(len(part) for part in (*parts, self.block_hostings, self.block_volumes))
+
+
+class Invariant(NamedTuple):
+    """Something that always holds; `check` gives a sentence with the ids for each violation."""
+
+    name: str
+    sentence: str
+    check: Callable[["Books"], Iterable[str]]
+
+
+def checked(books: Books) -> list[tuple[Invariant, list[str]]]:
+    """Every invariant with its violations, those that hold too."""
+    return [(invariant, list(invariant.check(books))) for invariant in INVARIANTS]
 
 
 def violations(books: Books) -> list[str]:
     """Every violated invariant, as a sentence with the ids; empty when all hold."""
-    checks = (
-        _clusters,
-        _nodes,
-        _hostnames,
-        _devices,
-        _device_books,
-        _pools,
-        _volumes,
-        _volume_bricks,
-        _bricks,
-        _copies,
-        _operations,
-    )
-    return [found for check in checks for found in check(books)]
+    return [found for _, texts in checked(books) for found in texts]
 
 
 def _duplicates(values: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -248,7 +300,10 @@ def _volume_bricks(books: Books) -> Iterator[str]:
     for brick in books.bricks:
         bricks[brick.volume_id].append(brick)
     for volume in books.volumes:
-        mine = sorted(bricks[volume.id], key=lambda brick: (brick.set_index, brick.position))
+        mine = sorted(
+            (brick for brick in bricks[volume.id] if brick.replaces_brick_id is None),
+            key=lambda brick: (brick.set_index, brick.position),
+        )
         durability = Durability(
             type=DurabilityType(volume.durability_type),
             replica_count=volume.replica_count,
@@ -264,18 +319,45 @@ def _volume_bricks(books: Books) -> Iterator[str]:
             yield f"volume {volume.id} has {len(mine)} bricks that do not make whole sets of {size}"
         for set_index, node_id in _duplicates((str(brick.set_index), brick.node_id) for brick in mine):
             yield f"volume {volume.id} has more than one brick of set {set_index} on node {node_id}"
+        held = {brick.replaces_brick_id for brick in bricks[volume.id]}
         for brick in mine:
-            # A volume that grows stays active while its new bricks are made.
-            if volume.state == VolumeState.ACTIVE and brick.state == BrickState.ACTIVE:
-                continue
-            growing = volume.state == VolumeState.ACTIVE and volume.operation_id is not None
-            if growing and (brick.state, brick.operation_id) == (BrickState.CREATING, volume.operation_id):
-                continue
-            if (brick.state, brick.operation_id) != (volume.state, volume.operation_id):
+            if not _may_be(brick, volume, leaving=brick.id in held):
                 yield (
                     f"brick {brick.id} is {brick.state} for operation {brick.operation_id}, "
                     f"its volume {volume.id} is {volume.state} for {volume.operation_id}"
                 )
+
+
+def _may_be(brick: BrickFacts, volume: VolumeFacts, *, leaving: bool) -> bool:
+    """Whether a brick may be in its state, as its volume is; `leaving` when another brick is to take its place."""
+    if (brick.state, brick.operation_id) == (volume.state, volume.operation_id):
+        return True
+    if volume.state != VolumeState.ACTIVE:
+        return False
+    if brick.state == BrickState.ACTIVE:
+        return True
+    # A volume that grows, or one of whose bricks is moved, stays active meanwhile.
+    in_between = BrickState.DELETING if leaving else BrickState.CREATING
+    return volume.operation_id is not None and (brick.state, brick.operation_id) == (in_between, volume.operation_id)
+
+
+def _replacements(books: Books) -> Iterator[str]:
+    """Bricks that are to take the place of others."""
+    bricks = {brick.id: brick for brick in books.bricks}
+    for new in books.bricks:
+        if new.replaces_brick_id is None:
+            continue
+        old = bricks.get(new.replaces_brick_id)
+        if old is None or (old.volume_id, old.set_index, old.position) != (new.volume_id, new.set_index, new.position):
+            yield f"brick {new.id} is to replace {new.replaces_brick_id}, which has not the same place"
+        elif (new.state, old.state) != (BrickState.CREATING, BrickState.DELETING):
+            yield f"brick {new.id} is {new.state} and is to replace {old.id}, which is {old.state}"
+        elif new.operation_id != old.operation_id:
+            yield f"brick {new.id} is to replace {old.id}, and another operation holds that"
+        for other in books.bricks:
+            same_set = (other.volume_id, other.set_index, other.node_id) == (new.volume_id, new.set_index, new.node_id)
+            if same_set and other.id not in (new.id, new.replaces_brick_id):
+                yield f"brick {new.id} is to be on node {new.node_id}, which has brick {other.id} of the same set"
 
 
 def _bricks(books: Books) -> Iterator[str]:
@@ -320,6 +402,9 @@ def _held(books: Books) -> Iterator[tuple[str, str, bool, str | None]]:
         yield "device", device.id, device.presence != Presence.PRESENT, device.operation_id
     for volume in books.volumes:
         yield "volume", volume.id, volume.state != VolumeState.ACTIVE, volume.operation_id
+    for block in books.block_volumes:
+        changing = block.state != VolumeState.ACTIVE or block.growing_bytes > 0
+        yield "block volume", block.id, changing, block.operation_id
 
 
 def _operations(books: Books) -> Iterator[str]:
@@ -331,21 +416,58 @@ def _operations(books: Books) -> Iterator[str]:
         for volume in books.volumes
         if volume.state == VolumeState.CREATING and volume.origin_volume_id is not None
     }
+    # An operation that moves a brick holds it and its volume.
+    moving = {(brick.operation_id, brick.id): brick.volume_id for brick in books.bricks}
+    # One that makes a block volume may make its hosting volume too.
+    sources |= {(each.operation_id, each.hosting_volume_id) for each in books.block_volumes}
     for kind, object_id, changing, operation_id in _held(books):
         if operation_id is None:
             if changing:
                 yield f"{kind} {object_id} is being changed, and no operation does it"
         elif operation_id in running and (operation_id, object_id) in sources:
             continue
+        elif operation_id in running and moving.get((operation_id, running[operation_id].target_id)) == object_id:
+            idle.discard(operation_id)
         elif operation_id not in running or running[operation_id].target_id != object_id:
             yield f"{kind} {object_id} is held by operation {operation_id}, which does not run for it"
         else:
             idle.discard(operation_id)
+    yield from _held_bricks(books, running)
+    for operation_id in sorted(idle):
+        operation = running[operation_id]
+        yield f"operation {operation_id} ({operation.kind}) runs and does not hold its target {operation.target_id}"
+
+
+def _held_bricks(books: Books, running: Container[str]) -> Iterator[str]:
     for brick in books.bricks:
         if (brick.operation_id is None) != (brick.state == BrickState.ACTIVE):
             yield f"brick {brick.id} is {brick.state} for operation {brick.operation_id}"
         elif brick.operation_id is not None and brick.operation_id not in running:
             yield f"brick {brick.id} is held by operation {brick.operation_id}, which does not run"
-    for operation_id in sorted(idle):
-        operation = running[operation_id]
-        yield f"operation {operation_id} ({operation.kind}) runs and does not hold its target {operation.target_id}"
+
+
+INVARIANTS = (
+    Invariant("CLUSTER_COUNTS", "a cluster counts its volumes and the changes of its members", _clusters),
+    Invariant("NODE_MEMBERSHIP", "a node is of a cluster that exists, and has host names of both kinds", _nodes),
+    Invariant("HOSTNAMES_UNIQUE", "every host name of a node is registered for it, and for no other node", _hostnames),
+    Invariant("DEVICE_MEMBERSHIP", "a device is of a node that exists, and of that node's cluster", _devices),
+    Invariant("DEVICE_IDENTITY", "a disk is one device: path and LVM's UUID occur once on a node", identity_violations),
+    Invariant("STATES", "a failed device or node has no bricks", state_violations),
+    Invariant(
+        "SPACE",
+        "used + free + reserved = total on every device; used is what its bricks and the unattributed rest take",
+        _device_books,
+    ),
+    Invariant("THIN_POOLS", "bricks of one thin pool agree on its size, and no two have one LV", _pools),
+    Invariant("SIZES", "thin pools are in whole extents, and the data bricks of a set have one size", size_violations),
+    Invariant("VOLUME_NAMES", "a volume is of a cluster that exists, and its name is unique there", _volumes),
+    Invariant("BRICK_SETS", "a volume has whole brick sets, whose members are on different nodes", _volume_bricks),
+    Invariant(
+        "REPLACEMENTS", "a brick that takes another's place is made by the operation that holds both", _replacements
+    ),
+    Invariant("BRICKS", "a brick exists if its volume does, on a device of the volume's cluster", _bricks),
+    Invariant("COPIES", "a copy that is being made lies in the thin pools of its source", _copies),
+    Invariant("BLOCK_VOLUMES", "block volumes fit into what hosts them", block_violations),
+    Invariant("OPERATIONS", "what is being changed or reserved belongs to exactly one running operation", _operations),
+    Invariant("TOMBSTONES", "what was reported as removed is gone", tombstone_violations),
+)

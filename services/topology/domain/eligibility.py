@@ -1,6 +1,7 @@
 """Whether a cluster can take a certain volume at all. Pure; the texts are Heketi's."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from services.common.errors import AlreadyExistsError, BrickyardError, FailedPreconditionError, ResourceExhaustedError
 from services.common.reasons import Reason
@@ -30,6 +31,34 @@ def name_in_use(cluster_id: str, name: str) -> AlreadyExistsError:
     return AlreadyExistsError(
         Reason.VOLUME_NAME_IN_USE, f"Volume name '{name}' already in use", cluster_id=cluster_id, name=name
     )
+
+
+class BlockFlags(Protocol):
+    """What counts of a stored cluster here."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def file_enabled(self) -> bool:
+        """Whether it takes file volumes."""
+
+    @property
+    def block_enabled(self) -> bool:
+        """Whether it takes block volumes, and volumes that host them."""
+
+
+def block_refusal(cluster: BlockFlags) -> BrickyardError | None:
+    """Why the cluster takes no block volumes, as the error to raise; None when it takes them."""
+    offer = ClusterOffer(
+        cluster_id=cluster.id,
+        file_enabled=cluster.file_enabled,
+        block_enabled=cluster.block_enabled,
+        volume_count=0,
+        name_in_use=False,
+    )
+    return refusal(offer, name="", block=True, max_volumes=0)
 
 
 def refusal(offer: ClusterOffer, *, name: str, block: bool, max_volumes: int) -> BrickyardError | None:

@@ -23,18 +23,26 @@ _COUNTED = frozenset(
         OperationKind.DELETE_VOLUME,
         OperationKind.EXPAND_VOLUME,
         OperationKind.CLONE_VOLUME,
+        OperationKind.EVICT_BRICK,
+        OperationKind.CREATE_BLOCK_VOLUME,
+        OperationKind.DELETE_BLOCK_VOLUME,
+        OperationKind.EXPAND_BLOCK_VOLUME,
+        OperationKind.SET_BLOCK_RESTRICTION,
     }
 )
 _COUNTED_WHEN_FAILING = frozenset({OperationKind.SET_NODE_STATE, OperationKind.SET_DEVICE_STATE})
 
 
-def counts_in_flight(kind: OperationKind, *, to_failed: bool) -> bool:
+def counts_in_flight(kind: OperationKind, *, to_failed: bool, child: bool = False) -> bool:
     """Whether an operation takes one of the in-flight slots (Heketi's rule).
 
     Args:
         kind: Its kind.
         to_failed: Whether it sets a node or device to failed, which moves bricks.
+        child: Whether it is a part of another one, which has a slot; waiting for a second one could last forever.
     """
+    if child:
+        return False
     return kind in _COUNTED or (to_failed and kind in _COUNTED_WHEN_FAILING)
 
 

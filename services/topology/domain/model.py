@@ -54,6 +54,14 @@ class BrickRole(StrEnum):
     ARBITER = "arbiter"
 
 
+class BlockRestriction(StrEnum):
+    """Whether a hosting volume takes new block volumes; all but NONE keep it from that."""
+
+    NONE = ""
+    LOCKED = "locked"
+    LOCKED_BY_UPDATE = "locked-by-update"
+
+
 class DurabilityType(StrEnum):
     """The kind of redundancy of a volume."""
 
@@ -76,6 +84,12 @@ class OperationKind(StrEnum):
     EXPAND_VOLUME = "expand_volume"
     CLONE_VOLUME = "clone_volume"
     RESYNC_DEVICE = "resync_device"
+    EVICT_BRICK = "evict_brick"
+    CREATE_BLOCK_VOLUME = "create_block_volume"
+    DELETE_BLOCK_VOLUME = "delete_block_volume"
+    EXPAND_BLOCK_VOLUME = "expand_block_volume"
+    SET_BLOCK_RESTRICTION = "set_block_restriction"
+    CLEAN_UP = "clean_up"
 
 
 class OperationState(StrEnum):
@@ -204,3 +218,16 @@ class DeviceFacts:
     extent_size_bytes: int
     pv_uuid: str
     known_paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBlockVolume:
+    """A block volume to make; what gluster-block gives it comes later."""
+
+    id: str
+    name: str
+    cluster_id: str
+    hosting_volume_id: str
+    size_bytes: int
+    auth: bool
+    hosts: tuple[str, ...]

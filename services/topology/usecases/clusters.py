@@ -13,7 +13,7 @@ from services.topology.domain.checks import MAX_REQUEST_ID_LENGTH, check_text
 from services.topology.domain.eligibility import ClusterOffer, name_in_use, refusal
 from services.topology.domain.model import Presence, VolumeState
 from services.topology.store import Store, Transaction
-from services.topology.tables import CLUSTER, NODE, TOMBSTONE, VOLUME, ClusterRow
+from services.topology.tables import BLOCK_VOLUME, CLUSTER, NODE, TOMBSTONE, VOLUME, ClusterRow
 from services.topology.usecases.shared import get_cluster, lock_cluster
 
 _BY_REQUEST = select(CLUSTER).where(CLUSTER.c.request_id == bindparam("request_id"))
@@ -26,6 +26,11 @@ _VOLUME_IDS = (
     select(VOLUME.c.id)
     .where(VOLUME.c.cluster_id == bindparam("cluster_id"), VOLUME.c.state == VolumeState.ACTIVE)
     .order_by(VOLUME.c.id)
+)
+_BLOCK_VOLUME_IDS = (
+    select(BLOCK_VOLUME.c.id)
+    .where(BLOCK_VOLUME.c.cluster_id == bindparam("cluster_id"), BLOCK_VOLUME.c.state == VolumeState.ACTIVE)
+    .order_by(BLOCK_VOLUME.c.id)
 )
 _PAGE = select(CLUSTER).where(CLUSTER.c.id > bindparam("after")).order_by(CLUSTER.c.id).limit(bindparam("count"))
 _ALL = select(CLUSTER).order_by(CLUSTER.c.id)
@@ -81,6 +86,7 @@ def _with_members(tx: Transaction, row: ClusterRow) -> cluster_pb2.Cluster:
         row,
         node_ids=tx.connection.execute(_NODE_IDS, member).scalars(),
         volume_ids=tx.connection.execute(_VOLUME_IDS, member).scalars(),
+        block_volume_ids=tx.connection.execute(_BLOCK_VOLUME_IDS, member).scalars(),
     )
 
 

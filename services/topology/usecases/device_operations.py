@@ -14,6 +14,8 @@ from services.topology.domain.states import check_device_transition
 from services.topology.store import Transaction
 from services.topology.tables import BRICK, DEVICE, DeviceRow, OperationRow
 from services.topology.usecases import devices
+from services.topology.usecases.clean_up_operations import NOT_LEFT, forget_left
+from services.topology.usecases.disk_owners import explain_refused_disk
 from services.topology.usecases.rules import KindRules, Scene
 from services.topology.usecases.shared import (
     advance,
@@ -30,7 +32,14 @@ _ID_IN_USE = select(exists().where(DEVICE.c.id == bindparam("id")))
 _AT_PATH = select(DEVICE).where(DEVICE.c.node_id == bindparam("node_id"), DEVICE.c.path == bindparam("path"))
 _WITH_UUID = select(DEVICE).where(DEVICE.c.node_id == bindparam("node_id"), DEVICE.c.pv_uuid == bindparam("pv_uuid"))
 _HAS_BRICKS = select(exists().where(BRICK.c.device_id == bindparam("device_id")))
-_BRICK_HOLDERS = select(BRICK.c.operation_id).where(BRICK.c.device_id == bindparam("device_id"))
+_HAS_MORE_THAN_LEFT = select(exists().where(BRICK.c.device_id == bindparam("device_id"), NOT_LEFT))
+_BLOCKING = (
+    select(BRICK.c.operation_id)
+    .where(BRICK.c.device_id == bindparam("device_id"), BRICK.c.operation_id.is_not(None), NOT_LEFT)
+    .order_by(BRICK.c.id)
+    .limit(1)
+)
+_BRICK_HOLDERS = select(BRICK.c.operation_id).where(BRICK.c.device_id == bindparam("device_id"), NOT_LEFT)
 
 
 def _change(device_id: str, **values: Any) -> Any:
@@ -149,7 +158,9 @@ def _begin_delete(tx: Transaction, spec: operation_pb2.OperationSpec, operation_
         raise FailedPreconditionError(
             Reason.DEVICE_NOT_FAILED, f"device: {row.id} is not in failed state", device_id=row.id, state=row.state
         )
-    if tx.scalar(_HAS_BRICKS, {"device_id": row.id}):
+    # With its node gone for good, nobody ever removes what an operation has left on it.
+    has_bricks = _HAS_MORE_THAN_LEFT if spec.delete_device.force_forget else _HAS_BRICKS
+    if tx.scalar(has_bricks, {"device_id": row.id}):
         raise FailedPreconditionError(
             Reason.DEVICE_NOT_EMPTY,
             f"Unable to delete device [{row.id}] because it contains bricks",
@@ -170,6 +181,7 @@ def _commit_delete(
     _spec: operation_pb2.OperationSpec,
     _outcome: operation_service_pb2.CommitOperationRequest,
 ) -> None:
+    forget_left(tx, operation.target_id, operation.cluster_id)
     _remove(tx, operation)
     bury(tx, kind="device", object_id=operation.target_id, cluster_id=operation.cluster_id)
 
@@ -194,7 +206,11 @@ def _begin_state(tx: Transaction, spec: operation_pb2.OperationSpec, operation_i
     if row.operation_id is not None:
         raise busy("device", row.id, row.operation_id)
     tx.run(_change(row.id, operation_id=operation_id))
-    return spec
+    recorded = operation_pb2.OperationSpec()
+    recorded.CopyFrom(spec)
+    # Told here and refused by the driver: clients learn of it through the operation (Heketi's rule).
+    recorded.set_device_state.blocking_operation_id = tx.scalar(_BLOCKING, {"device_id": row.id}) or ""
+    return recorded
 
 
 def _commit_state(
@@ -205,7 +221,9 @@ def _commit_state(
 ) -> None:
     row = get_device(tx, operation.target_id)
     wanted, current = _wanted_state(spec), DeviceState(row.state)
-    check_device_transition(row.id, current, wanted)
+    # A node is given up with its devices, whatever their states (Heketi's rule).
+    if not spec.set_device_state.parent_operation_id:
+        check_device_transition(row.id, current, wanted)
     if wanted is current:
         _let_go(tx, operation)
         return
@@ -214,6 +232,8 @@ def _commit_state(
     tx.run(_change(row.id, state=wanted.value, operation_id=None, revision=advance(tx, row.cluster_id)))
 
 
-ADD_DEVICE = KindRules(locate=_locate_add, begin=_begin_add, commit=_commit_add, abort=_remove)
+ADD_DEVICE = KindRules(
+    locate=_locate_add, begin=_begin_add, commit=_commit_add, abort=_remove, explain=explain_refused_disk
+)
 DELETE_DEVICE = KindRules(locate=_locate_delete, begin=_begin_delete, commit=_commit_delete, abort=_let_go)
 SET_DEVICE_STATE = KindRules(locate=_locate_state, begin=_begin_state, commit=_commit_state, abort=_let_go)

@@ -11,6 +11,7 @@ from services.topology.domain.plans import check_continues, grown_size_bytes
 from services.topology.store import Transaction
 from services.topology.tables import VOLUME, OperationRow
 from services.topology.usecases import volumes
+from services.topology.usecases.block_rows import grow_hosting
 from services.topology.usecases.rules import KindRules, Scene
 from services.topology.usecases.shared import advance, store_books
 from services.topology.usecases.volume_rows import (
@@ -67,6 +68,7 @@ def _commit(
     settle_bricks(tx, operation.id)
     size_bytes = grown_size_bytes(get_volume(tx, operation.target_id).size_bytes, spec.expand_volume.added_size_bytes)
     tx.run(update(VOLUME).where(VOLUME.c.id == operation.target_id).values(size_bytes=size_bytes, operation_id=None))
+    grow_hosting(tx, operation.target_id, spec.expand_volume.added_size_bytes)
 
 
 def _abort(tx: Transaction, operation: OperationRow) -> None:

@@ -9,6 +9,7 @@ from services.topology.convert import inventory_device, inventory_node
 from services.topology.domain.model import Presence
 from services.topology.store import Store, Transaction
 from services.topology.tables import DEVICE, NODE, TOMBSTONE, DeviceRow, NodeRow, TombstoneRow
+from services.topology.usecases.brick_sets import node_sets
 from services.topology.usecases.shared import get_cluster
 
 _NODES = (
@@ -36,8 +37,12 @@ _TOMBSTONES = (
 )
 
 
-def get(store: Store, cluster_id: str, *, since_revision: int) -> topology_service_pb2.GetInventoryResponse:
+def get(
+    store: Store, cluster_id: str, *, since_revision: int, all_node_sets: bool = False
+) -> topology_service_pb2.GetInventoryResponse:
     """What changed in a cluster since a revision; everything when that revision is 0, unknown or too old.
+
+    Node sets have no revision: a change tells those in the making, and all of them only when asked for.
 
     Raises:
         NotFoundError: CLUSTER_NOT_FOUND.
@@ -48,6 +53,9 @@ def get(store: Store, cluster_id: str, *, since_revision: int) -> topology_servi
         complete = not max(1, cluster.forgotten_revision) <= since_revision <= cluster.revision
         since = {"cluster_id": cluster_id, "since": -1 if complete else since_revision}
         answer = topology_service_pb2.GetInventoryResponse(revision=cluster.revision, complete=complete)
+        if complete or all_node_sets or since_revision != cluster.revision:
+            answer.all_node_sets = complete or all_node_sets
+            answer.node_sets.extend(node_sets(tx, cluster_id, making_only=not answer.all_node_sets))
         if since_revision == cluster.revision:
             return answer
         answer.nodes.extend(map(inventory_node, tx.all(NodeRow, _NODES, since)))

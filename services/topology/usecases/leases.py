@@ -1,6 +1,7 @@
 """Leases: who drives which operation, and what becomes of those that nobody drives. Effects: SQL, watchers."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, func, select, update
 
@@ -31,6 +32,8 @@ _RENEW = (
         lease_expire_time_us=bindparam("expire"), update_time_us=bindparam("now"), revision=OPERATION.c.revision + 1
     )
 )
+_TELL_WOKEN = update(OPERATION).where(OPERATION.c.id == bindparam("key")).values(woken=False)
+_WAKE = update(OPERATION).where(OPERATION.c.end_time_us.is_(None), OPERATION.c.stalled).values(woken=True)
 _EXPIRED = (
     select(OPERATION)
     .where(OPERATION.c.end_time_us.is_(None), OPERATION.c.lease_expire_time_us <= bindparam("now"))
@@ -71,8 +74,15 @@ _OLD_TOMBSTONES = (
 )
 
 
-def renew(store: Store, *, owner: str, operation_ids: Iterable[str], lease_s: float) -> list[str]:
-    """Prolongs the owner's leases, and names the operations that are not the owner's any more.
+class Renewal(NamedTuple):
+    """What an owner has to know of its operations: which are not its own any more, and which somebody wants retried."""
+
+    lost: list[str]
+    woken: list[str]
+
+
+def renew(store: Store, *, owner: str, operation_ids: Iterable[str], lease_s: float) -> Renewal:
+    """Prolongs the owner's leases, and tells what it has to know of its operations.
 
     Raises:
         InvalidArgumentError: A bad owner or lease, or more than 1000 operations.
@@ -83,17 +93,36 @@ def renew(store: Store, *, owner: str, operation_ids: Iterable[str], lease_s: fl
     if len(asked) > MAX_RENEWED:
         raise invalid("operation_ids", len(asked), f"are more than {MAX_RENEWED}")
     if not asked:
-        return []
+        return Renewal([], [])
 
-    def work(tx: Transaction) -> list[str]:
+    def work(tx: Transaction) -> Renewal:
         mine = [row for row in tx.all(OperationRow, _NAMED, {"ids": asked}) if row.owner == owner]
         running = [row.id for row in mine if row.end_time_us is None]
         expire = tx.now_us + lease
         tx.run(_RENEW, [{"key": each, "expire": expire, "now": tx.now_us} for each in running])
-        return sorted(set(asked) - {row.id for row in mine})
+        woken = [row.id for row in mine if row.woken and row.end_time_us is None]
+        tx.run(_TELL_WOKEN, [{"key": each} for each in woken])
+        return Renewal(sorted(set(asked) - {row.id for row in mine}), woken)
 
     # A lease that is lost in a power cut is claimed earlier, nothing worse.
     return store.write(work, durable=False)
+
+
+def wake(store: Store, operation_ids: Iterable[str]) -> int:
+    """Wants stalled operations retried now; their owners learn of it when they renew. Gives how many there are.
+
+    Args:
+        store: The database.
+        operation_ids: Empty = all; those that do not stall are passed over.
+
+    Raises:
+        InvalidArgumentError: More than 1000 operations.
+    """
+    asked = sorted(set(operation_ids))
+    if len(asked) > MAX_RENEWED:
+        raise invalid("operation_ids", len(asked), f"are more than {MAX_RENEWED}")
+    statement = _WAKE.where(OPERATION.c.id.in_(asked)) if asked else _WAKE
+    return store.write(lambda tx: tx.run(statement), durable=False)
 
 
 def claim(store: Store, feed: ChangeFeed, *, owner: str, lease_s: float, limit: int) -> list[operation_pb2.Operation]:

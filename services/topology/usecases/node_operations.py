@@ -14,13 +14,14 @@ from services.topology.domain.states import check_node_transition
 from services.topology.store import Transaction
 from services.topology.tables import BRICK, DEVICE, HOSTNAME, NODE, OperationRow
 from services.topology.usecases import nodes
+from services.topology.usecases.clean_up_operations import NOT_LEFT
 from services.topology.usecases.rules import KindRules, Scene
 from services.topology.usecases.shared import advance, bury, busy, check_movable, get_node, lock_cluster, lock_node
 
 _ID_IN_USE = select(exists().where(NODE.c.id == bindparam("id")))
 _HAS_DEVICES = select(exists().where(DEVICE.c.node_id == bindparam("node_id")))
 _BRICK_HOLDERS = select(BRICK.c.operation_id).where(
-    BRICK.c.device_id.in_(select(DEVICE.c.id).where(DEVICE.c.node_id == bindparam("node_id")))
+    BRICK.c.device_id.in_(select(DEVICE.c.id).where(DEVICE.c.node_id == bindparam("node_id"))), NOT_LEFT
 )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import bindparam, func, insert, select, update
 
 from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2, operation_service_pb2
@@ -19,6 +20,7 @@ from services.topology.domain.checks import (
     check_id,
     check_lease,
     check_text,
+    invalid,
 )
 from services.topology.domain.lifecycle import (
     ENDED,
@@ -32,9 +34,17 @@ from services.topology.domain.lifecycle import (
 from services.topology.domain.model import OperationKind, OperationState
 from services.topology.store import Store, Transaction
 from services.topology.tables import OPERATION, SERVER, OperationRow
+from services.topology.usecases.block_operations import (
+    CREATE_BLOCK_VOLUME,
+    DELETE_BLOCK_VOLUME,
+    EXPAND_BLOCK_VOLUME,
+    SET_BLOCK_RESTRICTION,
+)
+from services.topology.usecases.clean_up_operations import CLEAN_UP, leave_bricks
 from services.topology.usecases.clone_operations import CLONE_VOLUME
 from services.topology.usecases.clusters import request_id_reused
 from services.topology.usecases.device_operations import ADD_DEVICE, DELETE_DEVICE, SET_DEVICE_STATE
+from services.topology.usecases.evict_operations import EVICT_BRICK
 from services.topology.usecases.expand_operations import EXPAND_VOLUME
 from services.topology.usecases.feed import ChangeFeed
 from services.topology.usecases.node_operations import ADD_NODE, DELETE_NODE, SET_NODE_STATE
@@ -56,9 +66,16 @@ _RULES: Mapping[str, KindRules] = MappingProxyType(
         OperationKind.EXPAND_VOLUME: EXPAND_VOLUME,
         OperationKind.CLONE_VOLUME: CLONE_VOLUME,
         OperationKind.RESYNC_DEVICE: RESYNC_DEVICE,
+        OperationKind.CLEAN_UP: CLEAN_UP,
+        OperationKind.EVICT_BRICK: EVICT_BRICK,
+        OperationKind.CREATE_BLOCK_VOLUME: CREATE_BLOCK_VOLUME,
+        OperationKind.DELETE_BLOCK_VOLUME: DELETE_BLOCK_VOLUME,
+        OperationKind.EXPAND_BLOCK_VOLUME: EXPAND_BLOCK_VOLUME,
+        OperationKind.SET_BLOCK_RESTRICTION: SET_BLOCK_RESTRICTION,
     }
 )
 _MICROSECONDS = 1_000_000
+_NANOSECONDS = 1_000_000_000
 _BY_ID = select(OPERATION).where(OPERATION.c.id == bindparam("id"))
 _BY_ID_LOCKED = _BY_ID.with_for_update()
 BY_REQUEST = select(OPERATION).where(OPERATION.c.request_id == bindparam("request_id"))
@@ -76,6 +93,11 @@ _IN_FLIGHT = (
 _INSERT = insert(OPERATION)
 
 
+def duration_s(duration: Duration) -> float:
+    """A duration in seconds."""
+    return duration.seconds + duration.nanos / _NANOSECONDS
+
+
 def lease_us(seconds: float) -> int:
     """A checked lease in microseconds. Raises InvalidArgumentError unless it is 1 s to 10 min."""
     check_lease(seconds)
@@ -87,7 +109,8 @@ def get_row(tx: Transaction, operation_id: str) -> OperationRow:
     return _found(tx.first(OperationRow, _BY_ID, {"id": operation_id}), operation_id)
 
 
-def _lock(tx: Transaction, operation_id: str) -> OperationRow:
+def lock_row(tx: Transaction, operation_id: str) -> OperationRow:
+    """An operation that nobody else changes until the transaction ends. Raises NotFoundError (OPERATION_NOT_FOUND)."""
     return _found(tx.first(OperationRow, _BY_ID_LOCKED, {"id": operation_id}), operation_id)
 
 
@@ -137,7 +160,7 @@ def begin(store: Store, asked: NewOperation) -> tuple[operation_pb2.Operation, b
         check_text("fingerprint", asked.fingerprint, MAX_FINGERPRINT_LENGTH)
     digest = asked.fingerprint or request_digest(asked.spec)
     rules = _RULES[kind]
-    counted = counts_in_flight(kind, to_failed=_to_failed(asked.spec))
+    counted = counts_in_flight(kind, to_failed=_to_failed(asked.spec), child=_has_parent(asked.spec))
 
     def work(tx: Transaction) -> tuple[operation_pb2.Operation, bool]:
         tx.take_turns(asked.request_id)
@@ -164,11 +187,28 @@ def begin(store: Store, asked: NewOperation) -> tuple[operation_pb2.Operation, b
     return store.write(work)
 
 
+def check_free_slot(store: Store, max_in_flight: int) -> None:
+    """Whether one more operation could begin now; `max_in_flight` 0 = no limit.
+
+    Raises:
+        InvalidArgumentError: A limit below 0.
+        ResourceExhaustedError: TOO_MANY_OPERATIONS.
+    """
+    if max_in_flight < 0:
+        raise invalid("max_in_flight", max_in_flight, "must be 0 or more")
+    if max_in_flight:
+        check_slot(store.read(lambda tx: tx.scalar(_IN_FLIGHT, {"now": tx.now_us})), max_in_flight)
+
+
 def _to_failed(spec: operation_pb2.OperationSpec) -> bool:
     return (
         spec.set_node_state.state == node_pb2.NODE_STATE_FAILED
         or spec.set_device_state.state == device_pb2.DEVICE_STATE_FAILED
     )
+
+
+def _has_parent(spec: operation_pb2.OperationSpec) -> bool:
+    return bool(spec.set_device_state.parent_operation_id or spec.evict_brick.parent_operation_id)
 
 
 def _new_row(asked: NewOperation, scene: Scene, operation_id: str, *, kind: OperationKind, now_us: int) -> OperationRow:
@@ -198,7 +238,8 @@ def _new_row(asked: NewOperation, scene: Scene, operation_id: str, *, kind: Oper
     )
 
 
-def _change(tx: Transaction, row: OperationRow, **values: Any) -> operation_pb2.Operation:
+def change_row(tx: Transaction, row: OperationRow, **values: Any) -> operation_pb2.Operation:
+    """Changes the record of an operation, and counts its revision on."""
     changes = {**values, "update_time_us": tx.now_us, "revision": row.revision + 1}
     tx.run(update(OPERATION).where(OPERATION.c.id == row.id).values(**changes))
     return operation_message(get_row(tx, row.id))
@@ -231,14 +272,14 @@ def update_progress(
         values["stalled"] = True
 
     def work(tx: Transaction) -> operation_pb2.Operation:
-        row = _lock(tx, request.operation_id)
+        row = lock_row(tx, request.operation_id)
         current = OperationState(row.state)
         if current in ENDED:
             raise ended_error(row.id, current)
         check_owner(row.id, owner=row.owner, caller=request.owner)
         if wanted is not None:
             check_progress(row.id, current, wanted)
-        return _change(tx, row, **values)
+        return change_row(tx, row, **values)
 
     # Progress may be lost in a power cut; a decision to undo may not.
     changed = store.write(work, durable=wanted is OperationState.UNDOING)
@@ -264,7 +305,7 @@ def commit(
         spec = operation_pb2.OperationSpec.FromString(row.spec)
         _RULES[row.kind].commit(tx, row, spec, request)
         state = OperationState.SUCCEEDED.value
-        return _change(
+        return change_row(
             tx, row, state=state, end_time_us=tx.now_us, error=None, step="", node_hostname="", stalled=False
         )
 
@@ -286,13 +327,27 @@ def abort(
     Raises:
         NotFoundError: OPERATION_NOT_FOUND.
         FailedPreconditionError: LEASE_LOST, OPERATION_ENDED.
+        InvalidArgumentError: Something is to be kept, and the kind keeps nothing; or bricks are to be left that are
+            not of a volume that was to be made.
     """
 
     def finish(tx: Transaction, row: OperationRow) -> operation_pb2.Operation:
-        _RULES[row.kind].abort(tx, row)
+        rules = _RULES[row.kind]
+        if request.left_brick_ids:
+            leave_bricks(tx, row, request.left_brick_ids, lease_us=lease_us(duration_s(request.lease_duration)))
+        if not (request.HasField("removed_bricks") or request.HasField("expanded_block_volume")):
+            rules.abort(tx, row)
+        elif rules.keep is None:
+            raise invalid("removed_bricks", row.kind, "is a kind that keeps nothing when it fails")
+        else:
+            rules.keep(tx, row, request)
         # Without an error in the request, the one of an earlier update stays.
-        error = request.error.SerializeToString(deterministic=True) if request.HasField("error") else row.error
-        return _change(
+        error = row.error
+        if request.HasField("error"):
+            spec = operation_pb2.OperationSpec.FromString(row.spec)
+            told = request.error if rules.explain is None else rules.explain(tx, spec, request.error)
+            error = told.SerializeToString(deterministic=True)
+        return change_row(
             tx,
             row,
             state=OperationState.FAILED.value,
@@ -328,7 +383,7 @@ def _end(
         if row.state not in ENDED:
             # An operation that has not ended holds something in its cluster, so the cluster is there.
             lock_cluster(tx, row.cluster_id)
-            row = _lock(tx, operation_id)
+            row = lock_row(tx, operation_id)
         current = OperationState(row.state)
         if current is wanted:
             return operation_message(row)

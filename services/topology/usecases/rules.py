@@ -30,6 +30,8 @@ class KindRules:
         begin: Checks the rest, records and reserves; gives the spec to keep. Gets the operation's id.
         commit: Makes the outcome durable.
         abort: Takes back what `begin` recorded.
+        keep: Makes durable what was done although the operation failed; None for kinds that undo all or nothing.
+        explain: Adds what the records know to the reason of a failure; None for kinds whose reasons say it all.
     """
 
     locate: Callable[[Transaction, operation_pb2.OperationSpec], Scene]
@@ -44,3 +46,8 @@ class KindRules:
         None,
     ]
     abort: Callable[[Transaction, OperationRow], None]
+    keep: Callable[[Transaction, OperationRow, operation_service_pb2.AbortOperationRequest], None] | None = None
+    explain: (
+        Callable[[Transaction, operation_pb2.OperationSpec, operation_pb2.OperationError], operation_pb2.OperationError]
+        | None
+    ) = None

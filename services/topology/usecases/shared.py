@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam, select, update
 
-from services.common.errors import BrickyardError, FailedPreconditionError, NotFoundError, UnimplementedError
+from services.common.errors import BrickyardError, FailedPreconditionError, NotFoundError
 from services.common.reasons import Reason
 from services.topology.domain.books import DeviceBooks
 from services.topology.domain.model import Presence
@@ -158,7 +158,7 @@ def check_movable(tx: Transaction, kind: str, object_id: str, bricks: sa.Select[
 
     Raises:
         FailedPreconditionError: TARGET_BUSY: a running operation makes or removes bricks there.
-        UnimplementedError: NOT_SUPPORTED_YET: bricks would have to be moved.
+        FailedPreconditionError: DEVICE_NOT_EMPTY or NODE_NOT_EMPTY: bricks have to be moved away first.
     """
     holders = [holder for (holder,) in tx.connection.execute(bricks.distinct().limit(2))]
     error = _movable_error(kind, object_id, holders)
@@ -171,9 +171,9 @@ def _movable_error(kind: str, object_id: str, holders: Sequence[str | None]) -> 
     if held:
         return busy(kind, object_id, held[0])
     if holders:
-        return UnimplementedError(
-            Reason.NOT_SUPPORTED_YET,
-            f"{kind} {object_id} has bricks; moving them away is not supported yet",
+        return FailedPreconditionError(
+            Reason.DEVICE_NOT_EMPTY if kind == "device" else Reason.NODE_NOT_EMPTY,
+            f"{kind} {object_id} has bricks, which must be moved away first",
             **{f"{kind}_id": object_id},
         )
     return None

@@ -21,6 +21,7 @@ from services.topology.domain.model import (
 from services.topology.domain.pools import needed_bytes, pool_of
 from services.topology.store import Transaction
 from services.topology.tables import BRICK, DEVICE, NODE, VOLUME, BrickRow, DeviceRow, NodeRow, VolumeRow
+from services.topology.usecases.block_rows import delete_hosting, insert_hosting
 from services.topology.usecases.shared import (
     advance,
     books_of,
@@ -184,11 +185,20 @@ def insert_volume(tx: Transaction, volume: NewVolume, operation_id: str, *, orig
             "origin_volume_id": origin_volume_id,
         },
     )
+    if volume.block:
+        insert_hosting(tx, volume.id, volume.size_bytes)
     insert_bricks(tx, volume.id, volume.bricks, operation_id)
 
 
-def insert_bricks(tx: Transaction, volume_id: str, bricks: Iterable[NewBrick], operation_id: str) -> None:
-    """Records bricks that an operation makes."""
+def insert_bricks(
+    tx: Transaction,
+    volume_id: str,
+    bricks: Iterable[NewBrick],
+    operation_id: str,
+    *,
+    replaces_brick_id: str | None = None,
+) -> None:
+    """Records bricks that an operation makes; one that replaces another shares its place until then."""
     tx.run(
         _INSERT_BRICKS,
         [
@@ -208,6 +218,7 @@ def insert_bricks(tx: Transaction, volume_id: str, bricks: Iterable[NewBrick], o
                 "position": brick.position,
                 "state": BrickState.CREATING.value,
                 "operation_id": operation_id,
+                "replaces_brick_id": replaces_brick_id,
             }
             for brick in bricks
         ],
@@ -248,5 +259,6 @@ def delete_bricks(tx: Transaction, operation_id: str) -> None:
 
 
 def delete_volume(tx: Transaction, volume_id: str) -> None:
-    """Forgets a volume whose bricks are gone."""
+    """Forgets a volume whose bricks, and block volumes, are gone."""
+    delete_hosting(tx, volume_id)
     tx.run(_DELETE_VOLUME, {"key": volume_id})

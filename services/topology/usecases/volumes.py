@@ -1,15 +1,18 @@
 """Reading volumes. Effects: SQL."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from sqlalchemy import bindparam, select
 
 from brickyard.topology.v1 import volume_pb2
 from services.common.reasons import Reason
 from services.topology.convert import volume_message
+from services.topology.convert_block import block_hosting_message
 from services.topology.domain.model import BrickState, Presence, VolumeState
 from services.topology.store import Store, Transaction
 from services.topology.tables import BRICK, NODE, VOLUME, BrickRow, VolumeRow
+from services.topology.usecases.block_rows import hostings_of
 from services.topology.usecases.shared import get_cluster, not_found
 
 _VOLUME = select(VOLUME).where(VOLUME.c.id == bindparam("id"), VOLUME.c.state == VolumeState.ACTIVE)
@@ -42,7 +45,15 @@ _PAGE_BRICKS_IN_CLUSTER = _PAGE_BRICKS.where(
 
 def message_of(tx: Transaction, row: VolumeRow) -> volume_pb2.Volume:
     """A volume with its bricks."""
-    return volume_message(row, tx.all(BrickRow, _BRICKS, {"volume_id": row.id}))
+    return volume_message(
+        row, tx.all(BrickRow, _BRICKS, {"volume_id": row.id}), block_hosting=_hosting_messages(tx, [row]).get(row.id)
+    )
+
+
+def _hosting_messages(tx: Transaction, rows: Iterable[VolumeRow]) -> dict[str, volume_pb2.BlockHosting]:
+    """What those of the volumes hold that host block volumes, by volume id."""
+    found = hostings_of(tx, [row.id for row in rows if row.block])
+    return {volume_id: block_hosting_message(row, ids) for volume_id, (row, ids) in found.items()}
 
 
 def get(store: Store, volume_id: str) -> tuple[volume_pb2.Volume, list[str]]:
@@ -84,6 +95,7 @@ def list_page(store: Store, *, cluster_id: str, after: str, count: int, with_bri
                 statement, scope = _PAGE_BRICKS_IN_CLUSTER, {**scope, "cluster_id": cluster_id}
             for brick in tx.all(BrickRow, statement, scope):
                 bricks[brick.volume_id].append(brick)
-        return [volume_message(row, bricks[row.id]) for row in rows]
+        hostings = _hosting_messages(tx, rows)
+        return [volume_message(row, bricks[row.id], block_hosting=hostings.get(row.id)) for row in rows]
 
     return store.read(work)

@@ -24,5 +24,5 @@ def stack(runner: asyncio.Runner) -> Iterator[Stack]:
     use_cases = FakeUseCases(pending_polls=1)
     app = build_app(use_cases, HeketiSettings(admin_key=KEYS["admin"], user_key=KEYS["user"]))
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://heketi")
-    yield Stack(http, KEYS, poll_interval_s=0)
+    yield Stack(http, KEYS, poll_interval_s=0, reset_mode=app.reset_admin_mode)
     runner.run(http.aclose())

@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,12 +31,14 @@ class Stack:
         keys: Secrets of "admin" and "user".
         recorded_sizes: Whether its devices have 500 GiB to the byte, as the recorded ones.
         poll_interval_s: Pause between two polls of the queue.
+        reset_mode: Does what SIGUSR2 does to the server.
     """
 
     http: httpx.AsyncClient
     keys: Mapping[str, str]
     recorded_sizes: bool = True
     poll_interval_s: float = 0.05
+    reset_mode: Callable[[], None] = lambda: None
 
 
 def _base64(data: bytes) -> str:
@@ -84,6 +86,8 @@ class Replay:
         for number, command in enumerate(self.commands):
             if self.scenario.setup is not None and self.scenario.setup.before_command == number:
                 await self._set_up(self.scenario.setup)
+            if number and number == self.scenario.reset_before:
+                self.stack.reset_mode()
             signers = self.scenario.signers
             self._signer = signers[number] if number < len(signers) else ("admin", "admin")
             for exchange in command.exchanges:

@@ -36,14 +36,22 @@ def canonical(value: Any, *, device_names: bool, sizes: bool, keys: frozenset[st
         for key, item in value.items()
         if key not in keys
     }
-    if "glusterfs" in shown:
+    if isinstance(shown.get("glusterfs"), dict):
         shown["glusterfs"] = _mount(value["glusterfs"])
+    if "iqn" in shown:
+        shown |= _access(value)
     if "storage" in shown and isinstance(shown["storage"], dict):
         if not device_names:
             shown["name"] = "<device>"
         if not sizes:
             shown["storage"] = dict.fromkeys(shown["storage"], "<KiB>")
     return shown
+
+
+def _access(block: dict[str, Any]) -> dict[str, Any]:
+    """Which hosts export a block volume is a choice; names and secrets only are there, or are not."""
+    told = {key: f"<{key}>" if block[key] else "" for key in ("iqn", "username", "password")}
+    return {**told, "hosts": f"{len(set(block['hosts']))} hosts"}
 
 
 def _mount(mount: dict[str, Any]) -> dict[str, Any]:

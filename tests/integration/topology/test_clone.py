@@ -13,7 +13,6 @@ from services.common.errors import (
     InvalidArgumentError,
     NotFoundError,
     ResourceExhaustedError,
-    UnimplementedError,
 )
 from services.common.ids import new_id
 from services.common.reasons import Reason
@@ -335,8 +334,9 @@ def test_a_device_with_copies_is_not_given_up(world: World, source: volume_pb2.V
     with pytest.raises(FailedPreconditionError):
         world.commit(failing)
     world.abort(cloning)
-    with pytest.raises(UnimplementedError):
+    with pytest.raises(FailedPreconditionError) as full:
         world.commit(failing)
+    assert full.value.reason is Reason.DEVICE_NOT_EMPTY
     world.abort(failing)
     world.delete(source, reclaimed=False)
     world.delete(copy, reclaimed=True)

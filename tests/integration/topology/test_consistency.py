@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from services.topology.domain.consistency import INVARIANTS
 from services.topology.usecases import consistency
 from tests.unit.topology.builders import (
     METADATA_BYTES,
@@ -117,6 +118,26 @@ CASES = {
             "device {device} has -1 bytes reserved; bricks of running operations need 0",
             "device {device} has a negative size",
         ],
+    ),
+    "failed device with bricks": (
+        "UPDATE device SET state = 'failed' WHERE id = '{device}'",
+        ["device {device} has failed, and has brick {brick}"],
+    ),
+    "failed node with bricks": (
+        "UPDATE node SET state = 'failed' WHERE id = '{node}'",
+        ["node {node} has failed, and has brick {brick}"],
+    ),
+    "a part of an extent": (
+        "UPDATE brick SET thin_pool_size_bytes = thin_pool_size_bytes + 1 WHERE id = '{brick}'",
+        ["brick {brick} is not in whole extents of"],
+    ),
+    "bricks of different sizes": (
+        "UPDATE brick SET size_bytes = size_bytes + 1 WHERE id = '{brick}'",
+        ["the data bricks of set 0 of volume {volume} have different sizes"],
+    ),
+    "living and buried": (
+        "INSERT INTO tombstone VALUES ('{device}', 'device', '{cluster}', 1, 1)",
+        ["device {device} is recorded, and was reported as removed"],
     ),
     "lost brick": (
         "DELETE FROM brick WHERE id = '{brick}'",
@@ -256,6 +277,8 @@ def test_damage_is_named(world: World, ids: Ids, corrupt: Callable[..., None], n
 def test_everything_is_looked_at(world: World, ids: Ids) -> None:
     del ids
     violations, count = consistency.check(world.store)
+    invariants, _count = consistency.prove(world.store)
+    assert [invariant.name for invariant in invariants] == [each.name for each in INVARIANTS]
     # 2 clusters, 6 nodes with 2 host names each, 6 devices, 7 volumes, 10 bricks;
     # 13 operations in the first cluster, 4 + 3 + 2 in the other.
     assert (violations, count) == ([], 2 + 6 + 12 + 6 + 7 + 10 + 22)

@@ -11,7 +11,6 @@ from services.common.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
-    UnimplementedError,
 )
 from services.common.ids import new_id
 from services.common.reasons import Reason
@@ -236,11 +235,14 @@ def test_bricks_keep_nodes_and_devices_from_failing(world: World) -> None:
     world.volume(cluster.id, [device])
     world.set_device_state(device.id, OFFLINE)
     world.set_node_state(device.node_id, OFFLINE)
-    for spec in (device_state_spec(device.id, FAILED), node_state_spec(device.node_id, FAILED)):
+    for spec, reason in (
+        (device_state_spec(device.id, FAILED), Reason.DEVICE_NOT_EMPTY),
+        (node_state_spec(device.node_id, FAILED), Reason.NODE_NOT_EMPTY),
+    ):
         operation = world.begin(spec)
-        with pytest.raises(UnimplementedError) as refused:
+        with pytest.raises(FailedPreconditionError) as refused:
             world.commit(operation)
-        assert refused.value.reason is Reason.NOT_SUPPORTED_YET
+        assert refused.value.reason is reason
         world.abort(operation)
     assert devices.get(world.store, device.id)[0].state == OFFLINE
 

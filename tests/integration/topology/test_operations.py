@@ -200,12 +200,12 @@ def test_leases_are_renewed_and_losses_named(world: World) -> None:
     world.commit(ended)
     world.clock.forward(LEASE_S - 1)
     everything = [kept.id, lost.id, ended.id]
-    assert leases.renew(world.store, owner=OWNER, operation_ids=[kept.id, ended.id], lease_s=LEASE_S) == []
+    assert leases.renew(world.store, owner=OWNER, operation_ids=[kept.id, ended.id], lease_s=LEASE_S).lost == []
     world.clock.forward(2)
     assert claim(world, "gateway-2") == [lost.id]
     unknown = new_id()
     named = leases.renew(world.store, owner=OWNER, operation_ids=[*everything, unknown], lease_s=LEASE_S)
-    assert named == sorted([lost.id, unknown])
+    assert named.lost == sorted([lost.id, unknown])
     assert watching.get(world.store, kept.id).revision == 3
 
 

@@ -82,6 +82,34 @@ def test_without_a_strict_rule_zones_repeat_evenly() -> None:
     assert used == [0, 0, 1, 1, 2, 2]
 
 
+def test_a_zone_is_repeated_when_the_others_are_clearly_fuller() -> None:
+    # n1 and n2 are empty, n3 is at 20 % or 60 %.
+    zones = {"n1": 1, "n2": 1, "n3": 2}
+
+    def nodes_at(free: int, **weights: float) -> set[str]:
+        source = inventory(
+            [node(name, zone) for name, zone in zones.items()],
+            [device(f"{n}/a", (free if n == "n3" else 100) * GIB, total_bytes=100 * GIB) for n in zones],
+        )
+        strategy = SpreadStrategy(SpreadWeights(**weights))  # type: ignore[arg-type]
+        return {brick.node_id for brick in plan_volume(source, VolumeRequest(5 * GIB, REPLICA_2), strategy).bricks}
+
+    assert "n3" in nodes_at(80)
+    assert nodes_at(40) == {"n1", "n2"}
+    assert "n3" in nodes_at(40, zone_slack=1.0)
+
+
+def test_nearly_full_clusters_keep_to_known_node_sets_too() -> None:
+    names = [f"n{i}" for i in range(1, 7)]
+    free = dict(zip(names, (14, 12, 11, 15, 16, 17), strict=True))
+    devices = [device(f"{n}/a", free[n] * GIB, total_bytes=100 * GIB) for n in names]
+    source = inventory([node(n) for n in names], devices, [["n2", "n3", "n4"]])
+    request = VolumeRequest(5 * GIB, REPLICA_3)
+    assert device_ids(plan_volume(source, request)) == [["n2/a", "n3/a", "n4/a"]]
+    apart = SpreadStrategy(SpreadWeights(full_reuse_slack=0))
+    assert device_ids(plan_volume(source, request, apart)) == [["n3/a", "n2/a", "n1/a"]]
+
+
 def test_two_zones_hold_a_replica_3_set_when_the_rule_allows() -> None:
     zones = {"n1": 1, "n2": 1, "n3": 2}
     source = one_device_each({"n1": 100, "n2": 100, "n3": 100}, zones)
@@ -210,3 +238,11 @@ def test_unknown_strategies_are_named() -> None:
 def test_weights_have_a_range() -> None:
     with pytest.raises(ValueError, match="out of range"):
         SpreadWeights(full_at=1.5)
+
+
+def test_weights_are_read_from_texts() -> None:
+    assert SpreadWeights.of([]) == SpreadWeights()
+    assert SpreadWeights.of(["full_at=0.9", "reuse_checks=7"]) == SpreadWeights(full_at=0.9, reuse_checks=7)
+    for wrong, told in (("full=1", "is no weight"), ("full_at=x", "is no number"), ("full_at=2", "out of range")):
+        with pytest.raises(ValueError, match=told):
+            SpreadWeights.of([wrong])

@@ -10,12 +10,16 @@ from services.executor.growth import GrowthSpec
 from services.executor.policy import BrickSpec
 from services.executor.runners.base import CommandResult
 from services.executor.runners.simulated import FleetSettings
+from services.executor.settings import Patience
 from tests.unit.executor.fleets import VOLUME_ID, Ready, device_id, ready
 
 COPY_ID = "c0" * 16
 SOURCE = "vol_x"
 COPY = "vol_copy"
 CLONE = CloneSpec(SOURCE, VOLUME_ID, COPY, COPY_ID)
+IMPATIENT = FleetSettings(
+    patience=Patience(glusterd_s=0.02, migration_s=0.03, unmount_s=0.02, first_pause_s=0.01, longest_pause_s=0.01)
+)
 TEXT = "written before the copy"
 
 

@@ -5,7 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.common.errors import BrickyardError, FailedPreconditionError, ResourceExhaustedError, TimeLimitError
+from services.common.errors import (
+    BrickyardError,
+    FailedPreconditionError,
+    InternalError,
+    ResourceExhaustedError,
+    TimeLimitError,
+)
 from services.common.reasons import Reason
 from services.common.units import GIB, MIB
 from services.executor.runners.base import NodeLostError
@@ -205,3 +211,19 @@ def test_a_power_cut_after_the_file_system_was_made_is_gone_on_from() -> None:
     names, mounts, _fstab, _extents = lab.leftovers(1)
     assert sorted(names) == [spec.lv, spec.pool]
     assert mounts == [spec.mount_point]
+
+
+@pytest.mark.parametrize("size", [16 * MIB, 300 * MIB - 4 * MIB])
+def test_a_brick_smaller_than_mkfs_likes_is_made(size: int) -> None:
+    lab = ready()
+    lab.node(1).create_brick(lab.brick(1, size=size))
+    assert lab.simulated(1).brick_mounts() == [lab.brick(1).mount_point]
+
+
+def test_a_refusal_of_mkfs_for_another_reason_is_not_argued_with() -> None:
+    lab = ready()
+    lab.fail("^mkfs", name="no", stderr="mkfs.xfs: Device or resource busy", exit_code=1)
+    with pytest.raises(InternalError, match="resource busy"):
+        lab.node(1).create_brick(lab.brick(1, size=16 * MIB))
+    assert lab.fleet.faults.hits("no") == 1
+    assert lab.leftovers(1) == NOTHING

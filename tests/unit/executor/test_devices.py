@@ -2,12 +2,21 @@
 
 import pytest
 
-from services.common.errors import FailedPreconditionError, InternalError, NotFoundError, PermissionDeniedError
+from services.common.errors import (
+    BrickyardError,
+    FailedPreconditionError,
+    InternalError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from services.common.reasons import Reason
 from services.common.units import GIB, MIB
+from services.executor.devices import MIN_DISK_BYTES
+from services.executor.facts import BrickState
 from services.executor.policy import NodePolicy
 from services.executor.runners.base import Mount
 from services.executor.runners.simulated import Fleet, FleetSettings
+from services.executor.runners.simulated.machine import Disk, VolumeGroup
 from tests.unit.executor.fleets import device_id, ready
 
 ID = "a" * 32
@@ -125,3 +134,91 @@ def test_facts_show_a_brick_everywhere() -> None:
     assert {volume.name for volume in storage.volumes} == {spec.lv, spec.pool}
     assert [entry.mount_point for entry in storage.brick_mounts] == [spec.mount_point]
     assert storage.fstab == (spec.mount,)
+
+
+@pytest.mark.parametrize("destroy", [False, True])
+def test_every_refusal_has_its_own_text(destroy: bool) -> None:
+    lab = ready()
+    machine = lab.simulated(1).machine
+    machine.disks["/dev/sdm"] = Disk("/dev/sdm", 10 * GIB)
+    machine.mounts.append(Mount("/dev/sdm", "/data", "ext4", "rw"))
+    machine.disks["/dev/sdp"] = Disk("/dev/sdp", 10 * GIB, partitions=("sdp1", "sdp2"))
+    machine.disks["/dev/sds"] = Disk("/dev/sds", MIN_DISK_BYTES - 1)
+    machine.disks["/dev/sdr"] = Disk("/dev/sdr", 10 * GIB, read_only=True)
+    machine.disks["/dev/sdv"] = Disk("/dev/sdv", 10 * GIB, pv_uuid="u" * 38, vg="data")
+    machine.groups["data"] = VolumeGroup("data", machine.disks["/dev/sdv"])
+    texts = {
+        "/dev/sdq": (Reason.DEVICE_NOT_FOUND_ON_NODE, "no such device on the node"),
+        "/dev/sdm": (Reason.DEVICE_IN_USE, "/dev/sdm is mounted on /data"),
+        "/dev/sdp": (Reason.DEVICE_IN_USE, "it has partitions: sdp1, sdp2"),
+        "/dev/sds": (
+            Reason.DEVICE_UNFIT,
+            f"it is too small: {MIN_DISK_BYTES - 1} bytes, and at least {MIN_DISK_BYTES}",
+        ),
+        "/dev/sdr": (Reason.DEVICE_UNFIT, "it is read-only"),
+        "/dev/sdv": (Reason.DEVICE_IN_USE, "is already in volume group 'data'"),
+        "/dev/sdb": (Reason.DEVICE_IN_USE, f"is already in volume group 'vg_{device_id(1)}'"),
+        "/etc/passwd": (Reason.DEVICE_NOT_ALLOWED, "this node allows only"),
+    }
+    seen = set()
+    for path, (reason, text) in texts.items():
+        with pytest.raises(BrickyardError) as caught:
+            lab.node(1).create_device(ID, path, destroy_data=destroy)
+        assert caught.value.reason is reason, path
+        assert text in caught.value.message, path
+        seen.add(caught.value.message.replace(path, ""))
+    assert len(seen) == len(texts)
+    assert f"vg_{ID}" not in machine.groups
+
+
+def test_a_path_that_is_no_block_device() -> None:
+    lab = ready(FleetSettings(disk_bytes=10 * GIB, policy=NodePolicy(device_globs=("*",))))
+    lab.simulated(1).put_file("/dev/file", "x")
+    with pytest.raises(NotFoundError, match="it is no block device"):
+        lab.node(1).create_device(ID, "/dev/file", destroy_data=False)
+
+
+def test_a_disk_that_grew_is_taken_up_once() -> None:
+    lab = ready()
+    lab.node(1).create_brick(lab.brick(1))
+    disk = lab.simulated(1).machine.disks["/dev/sdb"]
+    before, _paths = lab.node(1).get_device(device_id(1))
+    disk.size_bytes += 3 * MIB
+    lab.fail("pvresize", name="resize", times=0)
+    # Less than an extent is no room.
+    assert lab.node(1).grow_device(device_id(1)) == (before, ["/dev/sdb"])
+    disk.size_bytes += 5 * GIB
+    assert lab.node(1).get_device(device_id(1))[0] == before
+    with pytest.raises(InternalError) as caught:
+        lab.node(1).grow_device(device_id(1))
+    assert caught.value.reason is Reason.LVM_FAILED
+    lab.fleet.faults.clear()
+    for _ in range(2):
+        grown, _paths = lab.node(1).grow_device(device_id(1))
+        assert grown.total_bytes == before.total_bytes + 5 * GIB
+        assert grown.free_bytes == before.free_bytes + 5 * GIB
+    with pytest.raises(NotFoundError):
+        lab.node(1).grow_device(ID)
+
+
+def test_a_disk_that_shrank_is_left_alone() -> None:
+    lab = ready()
+    lab.simulated(1).machine.disks["/dev/sdb"].size_bytes -= GIB
+    before, _paths = lab.node(1).get_device(device_id(1))
+    assert lab.node(1).grow_device(device_id(1))[0] == before
+
+
+def test_facts_tell_of_bricks_without_a_process() -> None:
+    lab = ready()
+    lab.make_bricks()
+    path = lab.brick(1).path
+    assert lab.node(1).storage().bricks == (BrickState(path, mounted=True, process_running=False, heal_count=-1),)
+    lab.node(1).create_volume(lab.volume())
+    assert lab.node(1).storage().bricks == (BrickState(path, mounted=True, process_running=True, heal_count=0),)
+    lab.simulated(1).volumes()["vol_x"].heal_entries[f"10.0.0.1:{path}"] = 7
+    assert lab.node(1).storage().bricks[0].heal_count == 7
+    assert lab.node(2).storage().bricks[0].heal_count == 0
+    lab.simulated(1).machine.reboot()
+    assert lab.node(1).storage().bricks == (BrickState(path, mounted=False, process_running=False, heal_count=-1),)
+    lab.simulated(1).reboot()
+    assert lab.node(1).storage().bricks[0].process_running

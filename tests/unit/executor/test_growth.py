@@ -29,26 +29,26 @@ def write(lab: Ready, spec: GrowthSpec) -> None:
         lab.simulated(index % 3 + 1).put_file(file_of(brick), "data")
 
 
-def test_one_process_looks_and_one_adds_and_rebalances(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_adds_and_one_rebalances(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = grown("bc")
     seen = gluster_runs(lab, monkeypatch)
     spec = growth(lab, "c")
     lab.node(1).add_bricks(spec, rebalance=True)
     assert seen == [
-        "--xml volume info vol_x",
-        f"volume add-brick vol_x {' '.join(spec.bricks)}\nvolume rebalance vol_x start\n",
+        f"volume add-brick vol_x {' '.join(spec.bricks)}\n",
+        "volume rebalance vol_x start\n",
     ]
     assert bricks_of(lab) == (*growth(lab, "b").bricks, *spec.bricks)
     assert lab.simulated(1).volumes()[SOURCE].rebalances == 1
 
 
-def test_adding_again_only_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_again_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = grown("bc")
     lab.node(1).add_bricks(growth(lab, "c"), rebalance=False)
     before = lab.node(1).get_volume(SOURCE)
     seen = gluster_runs(lab, monkeypatch, 2)
     lab.node(2).add_bricks(growth(lab, "c"), rebalance=False)
-    assert len(seen) == 1
+    assert seen == []
     assert lab.node(1).get_volume(SOURCE) == before
 
 
@@ -76,6 +76,28 @@ def test_the_volume_of_somebody_else_does_not_grow_nor_shrink() -> None:
     lab.node(1).add_bricks(growth(lab, "c"), rebalance=False)
     lab.node(1).remove_bricks(foreign)
     assert bricks_of(lab) == growth(lab, "bc").bricks
+
+
+def without_id(lab: Ready) -> None:
+    """Makes the volume one of an old Heketi, which wrote no ids."""
+    for number in (1, 2, 3):
+        lab.fleet.node(f"node{number}").volumes()[SOURCE].options.pop(commands.ID_OPTION, None)
+
+
+def test_a_volume_without_an_id_is_known_by_its_bricks() -> None:
+    lab = grown("bc")
+    without_id(lab)
+    known = growth(lab, "b").bricks
+    for wrong in ((), known[1:], growth(lab, "c").bricks):
+        with pytest.raises(InternalError, match="has no id, and other bricks"):
+            lab.node(1).add_bricks(replace(growth(lab, "c"), known=wrong), rebalance=False)
+    assert bricks_of(lab) == known
+    lab.node(1).add_bricks(replace(growth(lab, "c"), known=known), rebalance=False)
+    assert bricks_of(lab) == growth(lab, "bc").bricks
+    lab.node(1).remove_bricks(growth(lab, "c"))
+    assert bricks_of(lab) == growth(lab, "bc").bricks
+    lab.node(1).remove_bricks(replace(growth(lab, "c"), known=known))
+    assert bricks_of(lab) == known
 
 
 def test_an_absent_volume() -> None:
@@ -155,7 +177,7 @@ def test_a_foreign_lock_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     lab.fail("gluster volume rebalance", stderr=LOCKED, exit_code=1)
     seen = gluster_runs(lab, monkeypatch)
     lab.node(1).add_bricks(growth(lab, "c"), rebalance=True)
-    assert [text.split()[1] for text in seen] == ["volume", "add-brick", "rebalance"]
+    assert [text.split()[1] for text in seen] == ["add-brick", "rebalance", "rebalance"]
     assert lab.simulated(1).volumes()[SOURCE].rebalances == 1
 
 

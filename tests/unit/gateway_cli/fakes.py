@@ -99,6 +99,12 @@ class FakeOperator:
                 raise told
             yield pb.WatchOperationResponse(operation=told)
 
+    async def CleanupOperations(  # noqa: N802 - the contract's name
+        self, request: pb.CleanupOperationsRequest, **_call: Any
+    ) -> pb.CleanupOperationsResponse:
+        self._called(request)
+        return pb.CleanupOperationsResponse()
+
 
 @dataclass
 class FakeTopology:
@@ -113,7 +119,15 @@ class FakeTopology:
         self.timeouts_s.append(timeout)
         if self.failure is not None:
             raise rpc_error(self.failure)
-        return topology_service_pb2.CheckConsistencyResponse(violations=self.violations, checked_count=42)
+        named = {"BRICKS": ("bricks are there", self.violations), "SPACE": ("sizes add up", [])}
+        return topology_service_pb2.CheckConsistencyResponse(
+            violations=self.violations,
+            checked_count=42,
+            invariants=[
+                topology_service_pb2.CheckedInvariant(name=name, sentence=text, violations=found)
+                for name, (text, found) in named.items()
+            ],
+        )
 
 
 def stub_of(fake: Any) -> Callable[[Connection], AbstractAsyncContextManager[Any]]:

@@ -31,7 +31,19 @@ def test_violations_as_json(runner: CliRunner, topology: FakeTopology) -> None:
     topology.violations = ["brick b has no volume"]
     result = runner.invoke(main, [*CHECK, "--json"])
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"checked_count": 42, "violations": topology.violations}
+    told = json.loads(result.stdout)
+    assert (told["checked_count"], told["violations"]) == (42, topology.violations)
+    assert [each["violations"] for each in told["invariants"]] == [topology.violations, []]
+
+
+def test_every_invariant_is_named(runner: CliRunner, topology: FakeTopology) -> None:
+    assert runner.invoke(main, [*CHECK, "--verbose"]).stdout.splitlines() == [
+        "holds     BRICKS: bricks are there",
+        "holds     SPACE: sizes add up",
+        "no violation in 42 objects",
+    ]
+    topology.violations = ["brick b has no volume"]
+    assert runner.invoke(main, [*CHECK, "-v"]).stdout.splitlines()[0] == "VIOLATED  BRICKS: bricks are there"
 
 
 def test_a_topology_that_does_not_answer(runner: CliRunner, topology: FakeTopology) -> None:

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import click
-import httpx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -260,34 +259,16 @@ def test_the_environment_stands_for_the_flags(runner: CliRunner, operator: FakeO
 # --- cleanup ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def rest(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
-    """Requests to a gateway that takes every cleanup."""
-    seen: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return (
-            httpx.Response(202, headers={"Location": "/queue/0"}) if request.method == "POST" else httpx.Response(204)
-        )
-
-    class Transported(httpx.Client):
-        def __init__(self, **given: Any) -> None:
-            super().__init__(**{**given, "transport": httpx.MockTransport(answer)})
-
-    monkeypatch.setattr(httpx, "Client", Transported)
-    return seen
-
-
 @pytest.mark.parametrize("ids", [(), (ONE, TWO)])
-def test_a_cleanup_goes_over_rest(runner: CliRunner, rest: list[httpx.Request], tmp_path: Any, ids: Any) -> None:
-    key_file = tmp_path / "admin.key"
-    key_file.write_text("a secret that is long enough for HS256, and a newline\n")
-    result = run(runner, "cleanup", "--server", "http://gateway", "--key-file", str(key_file), *ids)
+def test_a_cleanup_names_what_it_is_for(runner: CliRunner, operator: FakeOperator, ids: tuple[str, ...]) -> None:
+    result = run(runner, "cleanup", PLAIN, *ids)
     assert result.exit_code == 0, result.output
-    posted, polled = rest
-    assert str(posted.url) == "http://gateway/operations/pending/cleanup"
-    assert json.loads(posted.content) == {"operations": list(ids)}
-    assert posted.headers["authorization"].startswith("bearer ")
-    assert polled.url.path == "/queue/0"
+    assert [tuple(request.operation_ids) for request in operator.requests] == [ids]
     assert "brickyard operations list --unfinished" in result.stdout
+
+
+def test_a_cleanup_that_fails_says_why(runner: CliRunner, operator: FakeOperator) -> None:
+    operator.failure = UnavailableError(Reason.UNAVAILABLE, "the topology is away")
+    result = run(runner, "cleanup", PLAIN)
+    assert result.exit_code == 1
+    assert "the topology is away" in result.stderr

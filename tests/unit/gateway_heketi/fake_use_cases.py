@@ -1,7 +1,7 @@
 """Use cases in memory: the rules that the REST face can see, with simple placement and operations that end at once."""
 
-from tests.unit.gateway_heketi.fake_volumes import FakeVolumes
+from tests.unit.gateway_heketi.fake_block_volumes import FakeBlockVolumes
 
 
-class FakeUseCases(FakeVolumes):
+class FakeUseCases(FakeBlockVolumes):
     """An in-memory `UseCases`; see `FakeState` for what tests can set."""

@@ -70,8 +70,17 @@ class FakeVolumes(FakeTopology):
         pool = round_up(int(size / KIB * volume.snapshot_factor) * KIB, EXTENT_BYTES)
         metadata = round_up(int(pool / KIB * 0.005) * KIB, EXTENT_BYTES)
         bricks: list[volume_pb2.Brick] = []
-        for node in self._members(volume.cluster_id):
-            for device in self._devices_of(node.id):
+        # The emptiest first, so that many bricks find room.
+        emptiest = {
+            node.id: sorted(self._devices_of(node.id), key=lambda each: each.used_bytes)
+            for node in self._members(volume.cluster_id)
+        }
+        filled = {
+            node_id: sum(each.used_bytes for each in devices) / max(1, len(devices))
+            for node_id, devices in emptiest.items()
+        }
+        for node_id in sorted(emptiest, key=lambda each: filled[each]):
+            for device in emptiest[node_id]:
                 if device.total_bytes - device.used_bytes > pool + metadata and len(bricks) < width:
                     bricks.append(_brick(volume.id, device, size, pool, metadata))
                     break
@@ -87,9 +96,15 @@ class FakeVolumes(FakeTopology):
         return self.volumes[volume_id]
 
     async def expand_volume(
-        self, volume_id: str, added_size_bytes: int, *, request_id: str | None = None
+        self,
+        volume_id: str,
+        added_size_bytes: int,
+        *,
+        rebalance: bool | None = None,
+        request_id: str | None = None,
     ) -> operation_pb2.Operation:
-        self._called("expand_volume", (volume_id, added_size_bytes), request_id)
+        asked = (volume_id, added_size_bytes) if rebalance is None else (volume_id, added_size_bytes, rebalance)
+        self._called("expand_volume", asked, request_id)
         volume = self._volume(volume_id)
         bricks = self._placed(volume, added_size_bytes)
         spec = operation_pb2.OperationSpec(

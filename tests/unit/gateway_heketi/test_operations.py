@@ -36,6 +36,12 @@ def spec(kind: str) -> operation_pb2.OperationSpec:
         "add_device": operation_pb2.AddDeviceSpec(),
         "delete_device": operation_pb2.DeleteDeviceSpec(),
         "resync_device": operation_pb2.ResyncDeviceSpec(),
+        "evict_brick": operation_pb2.EvictBrickSpec(brick_id="b1", new_brick=volume_pb2.Brick(id="b9")),
+        "create_block_volume": operation_pb2.CreateBlockVolumeSpec(),
+        "delete_block_volume": operation_pb2.DeleteBlockVolumeSpec(),
+        "expand_block_volume": operation_pb2.ExpandBlockVolumeSpec(),
+        "set_block_restriction": operation_pb2.SetBlockRestrictionSpec(),
+        "clean_up": operation_pb2.CleanUpSpec(),
     }
     return operation_pb2.OperationSpec(**{kind: made[kind]})
 
@@ -58,6 +64,7 @@ def operation(kind: str, operation_id: str = "a1", *, lease_left_s: float = 10, 
             [("ss", "Clone volume from"), ("vv", "Expand volume to"), ("b2", "Add brick"), ("b1", "Add brick")],
         ),
         ("set_device_state", "remove-device", [("dd", "Remove device")]),
+        ("evict_brick", "evict-brick", [("b1", "Delete brick"), ("b9", "Add brick")]),
     ],
 )
 def test_what_each_kind_changes(kind: str, name: str, changes: list[tuple[str, str]]) -> None:
@@ -73,7 +80,19 @@ def test_what_each_kind_changes(kind: str, name: str, changes: list[tuple[str, s
 def test_every_kind_of_the_contract_is_one_of_heketis_or_left_out() -> None:
     kinds = [each.name for each in operation_pb2.OperationSpec.DESCRIPTOR.oneofs_by_name["kind"].fields]
     told = {kind for kind in kinds if pending.known_here([operation(kind)])}
-    assert told == {"create_volume", "delete_volume", "expand_volume", "clone_volume", "set_device_state"}
+    assert told == {
+        "create_volume",
+        # What Heketi would have left of a creation, as failed.
+        "clean_up",
+        "delete_volume",
+        "expand_volume",
+        "clone_volume",
+        "set_device_state",
+        "evict_brick",
+        "create_block_volume",
+        "delete_block_volume",
+        "expand_block_volume",
+    }
 
 
 @pytest.mark.parametrize("state", ["DEVICE_STATE_ONLINE", "DEVICE_STATE_OFFLINE"])
@@ -99,6 +118,22 @@ def test_states(more: dict[str, Any], status: str, sub_status: str) -> None:
 
 def test_an_operation_without_a_lease_is_driven_by_nobody() -> None:
     assert pending.summary(operation_pb2.Operation(spec=spec("create_volume")), NOW_S)["status"] == "stale"
+
+
+def test_parents_and_children_tell_of_each_other_and_take_one_slot() -> None:
+    parent, child = operation("set_device_state", "pp"), operation("evict_brick", "cc")
+    child.spec.evict_brick.parent_operation_id = "pp"
+    stranger = operation("evict_brick", "xx")
+    everything = [parent, child, stranger]
+    assert pending.details(parent, NOW_S, everything)["changes"] == [
+        {"id": "dd", "description": "Remove device"},
+        {"id": "cc", "description": "Performing child operation"},
+    ]
+    assert pending.details(child, NOW_S, everything)["changes"][-1] == {
+        "id": "pp",
+        "description": "Belongs to parent operation",
+    }
+    assert pending.counts(everything, NOW_S) == {"total": 3, "in_flight": 2, "stale": 0, "failed": 0, "new": 3}
 
 
 def test_counts() -> None:

@@ -4,9 +4,10 @@ import pytest
 
 from gateway.heketi.app import build_app
 from gateway.heketi.router import clean_path
-from gateway.heketi.routes import TABLE
+from gateway.heketi.routes import TABLE, capacity
 from gateway.heketi.settings import HeketiSettings
 from tests.unit.gateway_heketi.client import ADMIN_KEY, USER_KEY, Client, make_token
+from tests.unit.gateway_heketi.fake_health import FakeHealth
 from tests.unit.gateway_heketi.fake_use_cases import FakeUseCases
 from tests.unit.gateway_heketi.topology_steps import cluster
 
@@ -124,7 +125,7 @@ def test_openapi_describes_exactly_the_routes(client: Client) -> None:
     assert answer.status_code == 200
     document = answer.json()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    assert described == {(route.method, route.path) for route in TABLE}
+    assert described == {(route.method, route.path) for route in (*TABLE, *capacity.routes(FakeHealth()))}
     for path, methods in document["paths"].items():
         for operation in methods.values():
             assert ("parameters" in operation) == ("{id}" in path)

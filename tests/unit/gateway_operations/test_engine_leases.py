@@ -78,7 +78,10 @@ def test_a_lease_that_turns_out_to_be_lost_stops_the_driver(method: str, fails: 
 
 # --- taking over ------------------------------------------------------------------------------------------------------
 
-REDONE = {"delete_volume", "delete_node", "delete_device", "set_node_state", "set_device_state"}
+REDONE = {"delete_volume", "delete_node", "delete_device", "set_node_state", "set_device_state"} | {
+    "expand_volume",
+    "clone_volume",
+}
 
 
 @pytest.mark.parametrize("kind", KIND_OF)
@@ -172,6 +175,42 @@ def test_stopping_lets_what_runs_end() -> None:
     (only,) = scene.operations.stored.values()
     assert only.state == SUCCEEDED
     assert len(scene.operations.calls("BeginOperation")) == 1
+
+
+def test_stopping_does_not_wait_for_what_only_waits_for_a_node() -> None:
+    async def scenario() -> None:
+        async with Scene(settings={"retry_interval_s": 60.0}, grace_s=60.0) as scene:
+            scene.agents.failures["*", "CreateVolume"] = [InternalError(Reason.GLUSTER_FAILED, "no")]
+            scene.agents.failures["node2", "DeleteBrick"] = [InternalError(Reason.BRICK_BUSY, "busy")]
+            begun = await scene.begin()
+            await until(lambda: scene.operations.stored[begun.id].stalled)
+
+    run(scenario())
+
+
+def test_what_somebody_wants_retried_is_retried_when_its_lease_is_renewed() -> None:
+    async def scenario() -> None:
+        async with Scene(settings={"retry_interval_s": 60.0}) as scene:
+            scene.agents.failures["*", "CreateVolume"] = [InternalError(Reason.GLUSTER_FAILED, "no")]
+            scene.agents.failures["node2", "DeleteBrick"] = [InternalError(Reason.BRICK_BUSY, "busy")]
+            begun = await scene.begin()
+            stored = scene.operations.stored[begun.id]
+            await until(lambda: stored.stalled)
+            scene.operations.woken = {begun.id}
+            await until(lambda: has_ended(stored))
+
+    run(scenario())
+
+
+def test_stalled_operations_of_others_are_woken_through_the_topology() -> None:
+    async def scenario() -> None:
+        async with Scene() as scene:
+            await scene.engine.retry_now(["b", "a", "b"])
+            await scene.engine.retry_now([])
+            asked = scene.operations.calls("WakeOperations")
+            assert [list(each.operation_ids) for each in asked] == [["a", "b"], []]
+
+    run(scenario())
 
 
 def test_stopping_hands_over_what_does_not_end() -> None:

@@ -1,11 +1,14 @@
 """What each kind asks of the nodes, and what it makes of their answers."""
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from brickyard.topology.v1 import node_pb2, operation_pb2
 from gateway.operations.kinds import KINDS
+from gateway.operations.settings import NodePatience
 from gateway.operations.work import Progress, Work
 from services.common.errors import BrickyardError, InternalError, NotFoundError, UnavailableError
 from services.common.reasons import Reason
@@ -14,17 +17,19 @@ from tests.unit.gateway_operations.fakes import CLUSTER, KIND_OF, FakeAgents, no
 UNREACHABLE = UnavailableError(Reason.AGENT_UNREACHABLE, "gone")
 
 
-@pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.operations.work.AGENT_PATIENCE_S", 0.0)
-
-
 @pytest.fixture
 def agents() -> FakeAgents:
     return FakeAgents([])
 
 
-def work_of(kind: str, agents: FakeAgents, *, numbers: Sequence[int] = (1, 2, 3), force_forget: bool = False) -> Work:
+def work_of(
+    kind: str,
+    agents: FakeAgents,
+    *,
+    numbers: Sequence[int] = (1, 2, 3),
+    force_forget: bool = False,
+    silence_s: float = 0.0,
+) -> Work:
     async def list_nodes(cluster_id: str) -> list[node_pb2.Node]:
         assert cluster_id == CLUSTER
         return [node(number) for number in numbers]
@@ -32,7 +37,7 @@ def work_of(kind: str, agents: FakeAgents, *, numbers: Sequence[int] = (1, 2, 3)
     recorded = operation_pb2.Operation(
         id="a" * 32, kind=KIND_OF[kind], cluster_id=CLUSTER, spec=spec(kind, force_forget=force_forget)
     )
-    return Work(recorded, agents, list_nodes, Progress())
+    return Work(recorded, agents, list_nodes, Progress(), patience=NodePatience(silence_s=silence_s))
 
 
 def kind_of(work: Work):  # type: ignore[no-untyped-def] # the protocol's name says it
@@ -40,7 +45,8 @@ def kind_of(work: Work):  # type: ignore[no-untyped-def] # the protocol's name s
 
 
 def asked(agents: FakeAgents) -> list[tuple[str, str]]:
-    return [(hostname, method) for hostname, method, _ in agents.calls()]
+    """What was changed on the nodes; fences change nothing."""
+    return [(hostname, method) for hostname, method, _ in agents.calls() if method != "FenceOperation"]
 
 
 def test_create_makes_bricks_on_their_nodes_and_then_the_volume(agents: FakeAgents) -> None:
@@ -75,11 +81,10 @@ def test_delete_tells_which_space_came_back(agents: FakeAgents) -> None:
     assert list(outcome.removed_bricks.reclaimed_brick_ids) == ["01" * 16, "03" * 16]
 
 
-@pytest.mark.parametrize("kind", ["create_volume", "delete_volume"])
-def test_the_volume_is_deleted_through_any_node_that_answers(agents: FakeAgents, kind: str) -> None:
+def test_the_volume_is_deleted_through_any_node_that_answers(agents: FakeAgents) -> None:
     agents.failures["node1", "DeleteVolume"] = [UNREACHABLE]
-    work = work_of(kind, agents)
-    run(kind_of(work).undo(work) if kind == "create_volume" else kind_of(work).run(work))
+    work = work_of("delete_volume", agents)
+    run(kind_of(work).run(work))
     assert asked(agents)[:2] == [("node1", "DeleteVolume"), ("node2", "DeleteVolume")]
     assert len(agents.calls("DeleteBrick")) == 3
 
@@ -179,11 +184,11 @@ def test_a_device_on_a_node_that_is_gone_is_forgotten_only_when_asked(
         run(kind_of(work).run(work))
 
 
-def test_forgetting_is_for_absent_nodes_not_for_refusals(agents: FakeAgents) -> None:
-    agents.failures["node1", "DeleteDevice"] = [InternalError(Reason.LVM_FAILED, "in use")]
-    work = work_of("delete_device", agents, force_forget=True)
+def test_forgetting_does_not_need_the_disk_to_live(agents: FakeAgents) -> None:
+    agents.failures["node1", "DeleteDevice"] = [InternalError(Reason.LVM_FAILED, "Input/output error")] * 2
+    run(kind_of(work := work_of("delete_device", agents, force_forget=True)).run(work))
     with pytest.raises(InternalError):
-        run(kind_of(work).run(work))
+        run(kind_of(work := work_of("delete_device", agents)).run(work))
 
 
 @pytest.mark.parametrize("kind", ["set_node_state", "set_device_state"])
@@ -198,8 +203,9 @@ def test_ids_of_steps_are_the_same_in_every_attempt_and_differ_from_those_of_the
     def ids(*, undo: bool) -> set[str]:
         agents = FakeAgents([])
         work = work_of(kind, agents)
+        work.trail.asked_node_ids.add(node(1).id)
         run(kind_of(work).undo(work) if undo else kind_of(work).run(work))
-        found = [request.request_id for _, _, request in agents.calls()]
+        found = [request.request_id for _, method, request in agents.calls() if method != "FenceOperation"]
         assert len(found) == len(set(found))
         assert all(len(each) <= 128 for each in found)
         return set(found)
@@ -209,19 +215,81 @@ def test_ids_of_steps_are_the_same_in_every_attempt_and_differ_from_those_of_the
 
 
 def test_an_agent_that_comes_back_in_time_is_no_failure(agents: FakeAgents, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.operations.work.AGENT_PATIENCE_S", 5.0)
     monkeypatch.setattr("gateway.operations.work._FIRST_PAUSE_S", 0.005)
     agents.failures["node1", "CreateDevice"] = [UNREACHABLE, UNREACHABLE]
-    work = work_of("add_device", agents)
+    work = work_of("add_device", agents, silence_s=5.0)
     run(kind_of(work).run(work))
     assert len({request.request_id for _, _, request in agents.calls("CreateDevice")}) == 1
     assert len(agents.calls("CreateDevice")) == 3
 
 
-def test_other_refusals_of_an_agent_are_not_repeated(agents: FakeAgents, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.operations.work.AGENT_PATIENCE_S", 5.0)
+def test_other_refusals_of_an_agent_are_not_repeated(agents: FakeAgents) -> None:
     agents.failures["node1", "CreateDevice"] = [UnavailableError(Reason.UNAVAILABLE, "lvm is not installed")]
-    work = work_of("add_device", agents)
+    work = work_of("add_device", agents, silence_s=5.0)
     with pytest.raises(UnavailableError, match="not installed"):
         run(kind_of(work).run(work))
     assert len(agents.calls("CreateDevice")) == 1
+
+
+def test_patience_begins_with_the_first_silence(agents: FakeAgents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.operations.work._FIRST_PAUSE_S", 0.001)
+    call = agents.call
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        # The agent works for longer than it may be silent, and is restarted then.
+        await asyncio.sleep(0.2 if not agents.calls() else 0.0)
+        return await call(*arguments, **named)
+
+    agents.call = slow  # type: ignore[method-assign]
+    agents.failures["node1", "CreateDevice"] = [UNREACHABLE]
+    work = work_of("add_device", agents, silence_s=0.1)
+    run(kind_of(work).run(work))
+    assert len(agents.calls("CreateDevice")) == 2
+
+
+def test_a_node_that_was_silent_is_asked_once_until_it_answers(agents: FakeAgents) -> None:
+    agents.down = {"node1"}
+    work = work_of("add_device", agents, silence_s=60.0)
+    work.trail.silent_node_ids.add(node(1).id)
+    with pytest.raises(UnavailableError):
+        run(kind_of(work).run(work))
+    assert len(agents.calls("CreateDevice")) == 1
+    agents.down = set()
+    run(kind_of(work).run(work))
+    assert work.trail.silent_node_ids == set()
+
+
+@pytest.mark.parametrize("kind", ["expand_volume", "clone_volume"])
+def test_whoever_asked_gluster_must_have_let_go_before_anything_is_taken_back(agents: FakeAgents, kind: str) -> None:
+    work = work_of(kind, agents, numbers=(1, 2, 3, 4))
+    work.trail.asked_node_ids.add(node(4).id)
+    run(kind_of(work).undo(work))
+    fenced = [hostname for hostname, _, _ in agents.calls("FenceOperation")]
+    assert sorted(fenced) == ["node1", "node2", "node3", "node4"]
+    assert {method for _, method in asked(agents)[:1]} == {
+        "RemoveBricks" if kind == "expand_volume" else "DeleteVolume"
+    }
+    agents.down = {"node4"}
+    before = len(asked(agents))
+    with pytest.raises(UnavailableError):
+        run(kind_of(work).undo(work))
+    assert len(asked(agents)) == before
+
+
+@pytest.mark.parametrize("kind", ["expand_volume", "clone_volume"])
+def test_a_node_that_gluster_was_asked_through_is_remembered(agents: FakeAgents, kind: str) -> None:
+    agents.failures["node1", "AddBricks" if kind == "expand_volume" else "CloneVolume"] = [UNREACHABLE]
+    work = work_of(kind, agents)
+    run(kind_of(work).run(work))
+    assert work.trail.asked_node_ids == {node(1).id, node(2).id}
+    assert agents.calls("FenceOperation") == []
+
+
+@pytest.mark.parametrize("kind", ["expand_volume", "clone_volume"])
+def test_the_next_driver_ends_what_the_last_one_began(agents: FakeAgents, kind: str) -> None:
+    work = work_of(kind, agents)
+    work.operation.attempt_count = 2
+    agents.failures["node3", "FenceOperation"] = [UNREACHABLE]
+    run(kind_of(work).run(work))
+    assert [method for _, method, _ in agents.calls()][:3] == ["FenceOperation"] * 3
+    assert {each.epoch for _, _, each in agents.calls("FenceOperation")} == {1_000_001}

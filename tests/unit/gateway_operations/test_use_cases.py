@@ -58,6 +58,7 @@ class FakeEngine:
 
     def __init__(self, *failures: BrickyardError) -> None:
         self.failures = list(failures)
+        self.busy = False
         self.begun: list[tuple[operation_pb2.OperationSpec, str, str]] = []
 
     async def begin(
@@ -67,6 +68,10 @@ class FakeEngine:
         if self.failures:
             raise self.failures.pop(0)
         return operation_pb2.Operation(id=f"{len(self.begun):032x}", request_id=request_id)
+
+    async def check_slot(self) -> None:
+        if self.busy:
+            raise ResourceExhaustedError(Reason.TOO_MANY_OPERATIONS, "busy")
 
 
 def plan(count: int = 3) -> allocator_pb2.PlanVolumeResponse:
@@ -184,6 +189,35 @@ def test_a_refused_plan_begins_nothing() -> None:
     with pytest.raises(ResourceExhaustedError):
         run(gateway.use_cases.create_volume(NewVolume(size_bytes=GIB)))
     assert gateway.engine.begun == []
+
+
+def test_a_busy_server_says_so_before_it_says_that_nothing_fits() -> None:
+    gateway = Gateway()
+    gateway.engine.busy = True
+    gateway.allocator.answers["PlanVolume"] = [ResourceExhaustedError(Reason.NO_SPACE, "full")]
+    with pytest.raises(ResourceExhaustedError) as caught:
+        run(gateway.use_cases.create_volume(NewVolume(size_bytes=GIB)))
+    assert caught.value.reason is Reason.TOO_MANY_OPERATIONS
+
+
+def test_a_volume_is_planned_again_without_what_failed() -> None:
+    gateway = Gateway(settings=ProvisioningSettings(strategy="ring"))
+    wanted = NewVolume(
+        size_bytes=GIB, name="n", durability=REPLICA_3, options=("user.heketi.zone-checking strict",), block=True
+    )
+    run(gateway.use_cases.create_volume(wanted))
+    recorded = operation_pb2.Operation(spec=gateway.engine.begun[0][0])
+    volume = recorded.spec.create_volume.volume
+    bricks = run(gateway.use_cases.plan_again(recorded, without_nodes={"b", "a"}, without_devices={"d"}))
+    first, second = gateway.allocator.asked("PlanVolume")
+    assert (second.size_bytes, second.rules, second.block) == (first.size_bytes, first.rules, True)
+    # Its name is in use, by itself, and it counts as a volume already.
+    assert (second.volume_name, second.max_volumes_per_cluster) == ("", 0)
+    assert list(second.cluster_ids) == [volume.cluster_id]
+    assert (list(second.excluded_node_ids), list(second.excluded_device_ids)) == (["a", "b"], ["d"])
+    assert [brick.id for brick in second.freed_bricks] == [brick.id for brick in volume.bricks]
+    assert not {brick.id for brick in bricks} & {brick.id for brick in volume.bricks}
+    assert {brick.volume_id for brick in bricks} == {volume.id}
 
 
 def test_a_repeated_create_is_answered_without_a_plan() -> None:

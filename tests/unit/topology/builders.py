@@ -160,6 +160,19 @@ def cloned_bricks(operation: operation_pb2.Operation, **fields: Any) -> operatio
     )
 
 
+def evict_spec(
+    brick: volume_pb2.Brick, device: device_pb2.Device, *, parent_id: str = "", **fields: Any
+) -> operation_pb2.OperationSpec:
+    """Moves a brick to a device; `fields` replace something of the new brick."""
+    new = brick_message(device, set_index=brick.set_index, position=brick.position, size_bytes=brick.size_bytes)
+    new.role = brick.role
+    for name, value in fields.items():
+        setattr(new, name, value)
+    return operation_pb2.OperationSpec(
+        evict_brick=operation_pb2.EvictBrickSpec(brick_id=brick.id, new_brick=new, parent_operation_id=parent_id)
+    )
+
+
 def resync_spec(device_id: str) -> operation_pb2.OperationSpec:
     return operation_pb2.OperationSpec(resync_device=operation_pb2.ResyncDeviceSpec(device_id=device_id))
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from services.topology.domain.consistency import (
+    INVARIANTS,
     Books,
     BrickFacts,
     ClusterFacts,
@@ -13,6 +14,7 @@ from services.topology.domain.consistency import (
     VolumeFacts,
     violations,
 )
+from services.topology.domain.member_consistency import identity_violations
 
 EMPTY = Books(clusters=[], nodes=[], hostnames=[], devices=[], volumes=[], bricks=[], operations=[])
 
@@ -199,3 +201,19 @@ def test_a_volume_that_grows() -> None:
     assert "volume v has 3 bricks that do not make whole sets of 2" in violations(grown(growing()))
     other = "brick b4 is creating for operation p, its volume v is active for o"
     assert other in violations(grown(growing(), second._replace(operation_id="p")))
+
+
+def test_a_disk_is_one_device() -> None:
+    one = device("d1", "n1")._replace(path="/dev/sdb", pv_uuid="uuid")
+    same = one._replace(id="d2")
+    elsewhere = one._replace(id="d3", node_id="n2")
+    assert list(identity_violations(replace(SOUND, devices=[one, elsewhere]))) == []
+    assert list(identity_violations(replace(SOUND, devices=[one, same]))) == [
+        "node n1 has 2 devices with the path /dev/sdb",
+        "node n1 has 2 devices with the physical volume uuid",
+    ]
+
+
+def test_every_invariant_has_a_name_of_its_own() -> None:
+    assert len({invariant.name for invariant in INVARIANTS}) == len(INVARIANTS)
+    assert all(invariant.sentence for invariant in INVARIANTS)

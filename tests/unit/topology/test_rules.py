@@ -153,7 +153,14 @@ def test_which_kinds_take_a_slot(kind: OperationKind) -> None:
         OperationKind.DELETE_VOLUME,
         OperationKind.EXPAND_VOLUME,
         OperationKind.CLONE_VOLUME,
+        OperationKind.EVICT_BRICK,
+        OperationKind.CREATE_BLOCK_VOLUME,
+        OperationKind.DELETE_BLOCK_VOLUME,
+        OperationKind.EXPAND_BLOCK_VOLUME,
+        OperationKind.SET_BLOCK_RESTRICTION,
     }
     failing = {OperationKind.SET_NODE_STATE, OperationKind.SET_DEVICE_STATE}
     assert lifecycle.counts_in_flight(kind, to_failed=False) is (kind in always)
+    # What is a part of another operation never waits for a slot.
+    assert not lifecycle.counts_in_flight(kind, to_failed=True, child=True)
     assert lifecycle.counts_in_flight(kind, to_failed=True) is (kind in always | failing)

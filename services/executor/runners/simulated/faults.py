@@ -14,7 +14,7 @@ from services.common.errors import FailedPreconditionError, TimeLimitError
 from services.common.reasons import Reason
 from services.executor.runners.base import NodeLostError
 
-Action = Literal["fail", "stall", "crash", "crash-after"]
+Action = Literal["fail", "answer", "stall", "crash", "crash-after"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,15 @@ class Fault:
         command: Regular expression, searched for in the command as one line. A command of a gluster script counts by
             itself, as "gluster volume start NAME"; mounting is "mount SOURCE DIRECTORY" and "umount DIRECTORY"; the
             start of a change is "verb CreateBrick" and the like.
-        action: "fail" ends the command with `exit_code` and `stderr` without doing anything, "stall" delays it,
+        action: "fail" ends the command with `exit_code` and `stderr` without doing anything, "answer" ends it with
+            success and `stdout` without doing anything, "stall" delays it,
             "crash" loses the node before the command did anything, "crash-after" after it.
         node: Shell pattern for the node's name.
         after: Matching commands that are let pass first.
         times: Matching commands that are then struck; 0 = all.
         exit_code: Of a failed command.
         stderr: Of a failed command.
+        stdout: Of an answered command.
         stall_s: Seconds of delay; 0 = until `FaultPlan.release`.
         name: For `FaultPlan.release` and `FaultPlan.hits`; the command by default.
     """
@@ -43,6 +45,7 @@ class Fault:
     times: int = 1
     exit_code: int = 5
     stderr: str = "simulated failure"
+    stdout: str = ""
     stall_s: float = 0.0
     name: str = ""
 

@@ -24,7 +24,15 @@ MOST_DISKS = len(_LETTERS)
 _SYSTEM_DISK_BYTES = 32 * GIB
 _VERB_LIMIT_S = 600.0
 _POLICY = NodePolicy(allow_destroy=True)
-_PATIENCE = Patience(gluster_lock_s=5.0, unmount_s=0.2, first_pause_s=0.01, longest_pause_s=0.1)
+_PATIENCE = Patience(
+    heal_pause_s=0.01,
+    gluster_lock_s=5.0,
+    unmount_s=0.2,
+    glusterd_s=0.1,
+    peer_return_s=0.1,
+    first_pause_s=0.01,
+    longest_pause_s=0.1,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape
 
-from services.executor.runners.simulated import removals, snapshots
+from services.executor.runners.simulated import removals, replacements, snapshots
 from services.executor.runners.simulated.machine import Directory
 from services.executor.runners.simulated.pools import (
     Glusterd,
@@ -13,6 +13,7 @@ from services.executor.runners.simulated.pools import (
     Pool,
     Volume,
     find_volume,
+    hold_bricks,
     join,
     start,
     stop,
@@ -23,7 +24,21 @@ _WELCOME = "Welcome to gluster prompt, type 'help' to see the available commands
 _NO_DAEMON = "Connection failed. Please check if gluster daemon is operational.\n"
 _VERSION = "glusterfs 10.3\nRepository revision: git://git.gluster.org/glusterfs.git\n"
 _VERBS = frozenset(
-    f"volume {verb}" for verb in ("create", "add-brick", "remove-brick", "rebalance", "set", "start", "stop", "delete")
+    f"volume {verb}"
+    for verb in (
+        *(
+            "create",
+            "add-brick",
+            "remove-brick",
+            "replace-brick",
+            "rebalance",
+            "heal",
+            "set",
+            "start",
+            "stop",
+            "delete",
+        ),
+    )
 )
 _PROBE_FAILED = "Probe returned with Transport endpoint is not connected"
 _HOSTS_BRICKS = (
@@ -94,7 +109,7 @@ class GlusterCli:
         if head == "peer probe":
             return f"<output>{self._probe(pool, words[2])}</output>", "peer probe: success\n"
         if head == "peer detach":
-            self._detach(pool, words[2])
+            self._detach(pool, words[2], force=words[-1] == "force")
             return "<output>success</output>", "peer detach: success\n"
         asked = self._ask(pool, head, words)
         return (asked, "") if asked is not None else ("", self._change(pool, head, words))
@@ -103,12 +118,14 @@ class GlusterCli:
         """The answer to a question; None when it is none."""
         if head == "volume remove-brick" and words[-1] == "status":
             head = "volume remove-brick status"
+        if head == "volume heal" and words[-1] != "info":
+            return None
         questions: dict[str, Callable[[], str]] = {
             "pool list": lambda: self._pool_list(pool),
             "volume info": lambda: _volume_info(
                 pool, [find_volume(pool, words[2])] if len(words) > 2 else list(pool.volumes.values())
             ),
-            "volume heal": lambda: _heal_info(find_volume(pool, words[2])),
+            "volume heal": lambda: replacements.heal_info(pool, find_volume(pool, words[2])),
             "volume status": lambda: _tasks(pool, find_volume(pool, words[2])),
             "volume remove-brick status": lambda: removals.status(pool, find_volume(pool, words[2]), words[3:-1]),
             "snapshot info": lambda: snapshots.info(pool, *words[2:]),
@@ -144,12 +161,15 @@ class GlusterCli:
         join(pool, newcomer)
         return "success"
 
-    def _detach(self, pool: Pool, hostname: str) -> None:
+    def _detach(self, pool: Pool, hostname: str, *, force: bool) -> None:
         peer = next((each for each in pool.members if hostname in each.hostnames and each is not self._daemon), None)
         if peer is None:
             raise GlusterError(f"{hostname} is not part of cluster", number=2)
         if any(peer.owns(brick) for volume in pool.volumes.values() for brick in volume.bricks):
             raise GlusterError(_HOSTS_BRICKS.format(hostname), result=1, number=3)
+        others = [each for each in pool.members if each is not peer]
+        if not force and not all(each.running and each.reachable for each in others):
+            raise GlusterError("One of the peers is probably down. Check with 'peer status'", result=1, number=4)
         pool.members.remove(peer)
         peer.pool = Pool([peer])
 
@@ -166,8 +186,10 @@ class GlusterCli:
             "volume add-brick": lambda: self._add_bricks(pool, volume, words[3:]),
             "volume remove-brick": lambda: removals.remove(pool, volume, words[3:-1], words[-1]),
             "volume rebalance": lambda: removals.rebalance(volume, words[3]),
+            "volume replace-brick": lambda: replacements.replace(self._network, pool, volume, words[3:5]),
+            "volume heal": lambda: replacements.heal(volume, everything=words[-1] == "full"),
             "volume set": lambda: _set(volume, words[3:]),
-            "volume start": lambda: start(pool, volume),
+            "volume start": lambda: start(pool, volume, force="force" in words[3:]),
             "volume stop": lambda: stop(pool, volume),
             "volume delete": lambda: _delete(pool, volume),
         }
@@ -176,6 +198,8 @@ class GlusterCli:
     def _add_bricks(self, pool: Pool, volume: Volume, bricks: list[str]) -> str:
         removals.refuse_while_moving(volume)
         volume.bricks += self._claim(pool, bricks)
+        if volume.status == 1:
+            hold_bricks(pool, volume)
         return "volume add-brick: success\n"
 
     def _create(self, pool: Pool, name: str, words: list[str]) -> str:
@@ -252,6 +276,14 @@ def _volume_info(pool: Pool, volumes: list[Volume]) -> str:
     return f"<volInfo><volumes>{rows}<count>{len(volumes)}</count></volumes></volInfo>"
 
 
+def _type_of(volume: Volume) -> str:
+    kind = {"replica": "Replicate", "disperse-data": "Disperse"}.get(
+        volume.words[0] if volume.words else "", "Distribute"
+    )
+    spread = kind != "Distribute" and len(volume.bricks) > volume.set_size
+    return f"Distributed-{kind}" if spread else kind
+
+
 def _volume_row(pool: Pool, volume: Volume) -> str:
     uuids = {brick: member.uuid for member in pool.members for brick in volume.bricks if member.owns(brick)}
     bricks = "".join(
@@ -266,15 +298,6 @@ def _volume_row(pool: Pool, volume: Volume) -> str:
     return (
         f"<volume><name>{volume.name}</name><id>{volume.uuid}</id><status>{volume.status}</status>"
         f"<statusStr>{('Created', 'Started', 'Stopped')[volume.status]}</statusStr><snapshotCount>0</snapshotCount>"
-        f"<brickCount>{len(volume.bricks)}</brickCount><bricks>{bricks}</bricks>"
+        f"<typeStr>{_type_of(volume)}</typeStr><brickCount>{len(volume.bricks)}</brickCount><bricks>{bricks}</bricks>"
         f"<optCount>{len(volume.options)}</optCount><options>{options}</options></volume>"
     )
-
-
-def _heal_info(volume: Volume) -> str:
-    rows = "".join(
-        f"<brick><name>{brick}</name><status>Connected</status>"
-        f"<numberOfEntries>{volume.heal_entries.get(brick, 0)}</numberOfEntries></brick>"
-        for brick in volume.bricks
-    )
-    return f"<healInfo><bricks>{rows}</bricks></healInfo>"

@@ -8,6 +8,7 @@ from services.common.units import KIB, MIB
 from services.executor.lvm.commands import mapper_path
 from services.executor.runners.simulated.machine import (
     EXTENT_BYTES,
+    PV_OVERHEAD_BYTES,
     Disk,
     FileSystem,
     LogicalVolume,
@@ -27,6 +28,7 @@ _WITH_VALUE = frozenset(
     }
 )  # fmt: skip
 _UNITS = {"K": KIB, "M": MIB}
+_LEAST_XFS_BYTES = 300 << 20
 
 
 def _fail(*lines: str) -> Outcome:
@@ -65,6 +67,7 @@ class SimulatedLvm:
         self._verbs = {
             "pvcreate": self._pvcreate,
             "pvremove": self._pvremove,
+            "pvresize": self._pvresize,
             "pvs": self._pvs,
             "vgcreate": self._vgcreate,
             "vgremove": self._vgremove,
@@ -105,7 +108,15 @@ class SimulatedLvm:
             question = f"WARNING: {disk.signature} signature detected on {path} at offset 1080. Wipe it? [y/n]: [n]\n"
             code, out, text = _fail(f"Aborted wiping of {disk.signature}.", "1 existing signature left on the device.")
             return code, out, question + text
-        disk.pv_uuid = lvm_uuid()
+        disk.pv_uuid, disk.pv_bytes = lvm_uuid(), disk.size_bytes
+        return 0, "", ""
+
+    def _pvresize(self, _options: dict[str, str], plain: list[str]) -> Outcome:
+        path = plain[0]
+        disk = self._machine.disks.get(path)
+        if disk is None or not disk.pv_uuid:
+            return _fail(f"Failed to find physical volume {path}.")
+        disk.pv_bytes = disk.size_bytes
         return 0, "", ""
 
     def _pvremove(self, _options: dict[str, str], plain: list[str]) -> Outcome:
@@ -122,11 +133,18 @@ class SimulatedLvm:
         disk.pv_uuid = ""
         return 0, "", ""
 
-    def _pvs(self, _options: dict[str, str], _plain: list[str]) -> Outcome:
+    def _pvs(self, _options: dict[str, str], plain: list[str]) -> Outcome:
         rows = [
-            {"pv_name": disk.path, "pv_uuid": disk.pv_uuid, "vg_name": disk.vg}
+            {
+                "pv_name": disk.path,
+                "pv_uuid": disk.pv_uuid,
+                "vg_name": disk.vg,
+                "pv_size": str(((disk.pv_bytes or disk.size_bytes) - PV_OVERHEAD_BYTES) // EXTENT_BYTES * EXTENT_BYTES),
+                "dev_size": str(disk.size_bytes),
+                "pe_start": str(PV_OVERHEAD_BYTES),
+            }
             for disk in self._machine.disks.values()
-            if disk.pv_uuid
+            if disk.pv_uuid and (not plain or disk.path in plain)
         ]
         return 0, _report([{"pv": rows}]), ""
 
@@ -144,6 +162,7 @@ class SimulatedLvm:
                 f"{path}: physical volume not initialized.",
             )
         disk.pv_uuid = disk.pv_uuid or lvm_uuid()
+        disk.pv_bytes = disk.pv_bytes or disk.size_bytes
         disk.vg = name
         self._machine.groups[name] = VolumeGroup(name, disk)
         return 0, "", _NOT_BACKED_UP
@@ -274,6 +293,8 @@ class SimulatedLvm:
             if found[1].filesystem is not None:
                 text = f"mkfs.xfs: {device} appears to contain an existing filesystem (xfs).\n"
                 return 1, "", f"{text}mkfs.xfs: Use the -f option to force overwrite.\n"
+            if found[1].size_bytes < _LEAST_XFS_BYTES and "--unsupported" not in argv:
+                return 1, "", "Filesystem must be larger than 300MB.\nUsage: mkfs.xfs\n"
             found[1].filesystem = FileSystem()
         return 0, "", ""
 
@@ -347,4 +368,5 @@ def _volume_row(group: VolumeGroup, volume: LogicalVolume, thin_count: int) -> d
         "data_percent": filled if volume.active else "",
         "metadata_percent": "10.50" if pool and volume.active else "",
         "thin_count": str(thin_count) if pool else "",
+        "lv_metadata_size": str(volume.metadata_extents * EXTENT_BYTES) if pool else "",
     }

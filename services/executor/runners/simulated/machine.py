@@ -47,6 +47,8 @@ class Disk:
         signature: What is on it, e.g. "ext4"; empty for nothing.
         partitions: Names of its partitions.
         pv_uuid: UUID of its physical volume; empty when it is none.
+        pv_bytes: How large LVM takes it to be; a disk that grew has more.
+        read_only: Whether it cannot be written.
         vg: Name of its volume group; empty when it is in none.
     """
 
@@ -56,6 +58,8 @@ class Disk:
     partitions: tuple[str, ...] = ()
     pv_uuid: str = ""
     vg: str = ""
+    pv_bytes: int = 0
+    read_only: bool = False
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ class VolumeGroup:
     @property
     def total_extents(self) -> int:
         """All its extents."""
-        return (self.disk.size_bytes - PV_OVERHEAD_BYTES) // EXTENT_BYTES
+        return ((self.disk.pv_bytes or self.disk.size_bytes) - PV_OVERHEAD_BYTES) // EXTENT_BYTES
 
     @property
     def free_extents(self) -> int:
@@ -121,6 +125,10 @@ class Machine:
         self.root = FileSystem()
         self.mounts: list[Mount] = [Mount("/dev/sda1", "/", "ext4", "rw,relatime")]
         self.busy: set[str] = set()
+        # Mount points that brick processes keep busy which glusterd has forgotten about.
+        self.orphans: set[str] = set()
+        # Whether gluster-block is installed.
+        self.has_gluster_block = True
 
     def volume_at(self, device: str) -> tuple[VolumeGroup, LogicalVolume] | None:
         """The active thin LV or pool behind a device node; None when there is none."""
@@ -159,6 +167,7 @@ class Machine:
         with self.lock:
             self.mounts = self.mounts[:1]
             self.busy.clear()
+            self.orphans.clear()
             for group in self.groups.values():
                 for volume in group.volumes.values():
                     volume.active = False

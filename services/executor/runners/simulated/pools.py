@@ -75,6 +75,7 @@ class Volume:
         removal: Bricks that are about to leave.
         rebalancing: Whether data is being moved; a rebalance that is started here ends at once.
         rebalances: How many were started.
+        heals: How many heals of everything were started.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Volume:
     removal: Removal | None = None
     rebalancing: bool = False
     rebalances: int = 0
+    heals: int = 0
 
     @property
     def set_size(self) -> int:
@@ -96,6 +98,29 @@ class Volume:
         if self.words[:1] == ("replica",):
             return counts[0]
         return sum(counts) or 1
+
+
+@dataclass(slots=True)
+class Block:
+    """A block volume of gluster-block.
+
+    Attributes:
+        name: Its name.
+        hosting: Name of its hosting volume.
+        gbid: Gluster-block's own id.
+        size_gib: Its size.
+        hosts: Hosts that export it.
+        password: What initiators log in with; empty without auth.
+        resize_failed: The size that it still has on hosts that did not follow.
+    """
+
+    name: str
+    hosting: str
+    gbid: str
+    size_gib: int
+    hosts: list[str]
+    password: str = field(default="", repr=False)
+    resize_failed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +134,9 @@ class Pool:
         locked_by: Who holds gluster's locks, for tests of contention; empty for nobody.
         moving_answers: How often a removal of bricks says that it is not done yet.
         stuck_files: How many files a removal of bricks cannot move.
+        healing: Whether a new brick has all files at once; otherwise they stay to be healed.
+        blocks: Block volumes, by hosting volume and name.
+        block_resize_fails_on: Hosts on which a block volume cannot grow.
     """
 
     members: list["Glusterd"] = field(default_factory=list)
@@ -117,6 +145,9 @@ class Pool:
     locked_by: str = ""
     moving_answers: int = 1
     stuck_files: int = 0
+    healing: bool = True
+    blocks: dict[tuple[str, str], Block] = field(default_factory=dict)
+    block_resize_fails_on: set[str] = field(default_factory=set)
 
     def owner(self, brick: str) -> "Glusterd":
         """The member that has a "host:/path".
@@ -234,13 +265,13 @@ def find_volume(pool: Pool, name: str) -> Volume:
     return volume
 
 
-def start(pool: Pool, volume: Volume) -> None:
-    """Starts a volume.
+def start(pool: Pool, volume: Volume, *, force: bool = False) -> None:
+    """Starts a volume; with `force` also what a started one lacks.
 
     Raises:
         GlusterError: It is started.
     """
-    if volume.status == 1:
+    if volume.status == 1 and not force:
         raise GlusterError(f"Volume {volume.name} already started")
     volume.status = 1
     hold_bricks(pool, volume)

@@ -9,12 +9,15 @@ from collections.abc import Collection, Sequence
 from services.common.errors import UnavailableError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
+from services.executor.block import commands
 from services.executor.runners.base import BlockDevice, CommandFailedError, CommandResult, Mount, NodeLostError
+from services.executor.runners.simulated.blocks import PROGRAM_PATH, GlusterBlockCli
 from services.executor.runners.simulated.faults import FaultPlan
 from services.executor.runners.simulated.gluster import GlusterCli, Outcome
 from services.executor.runners.simulated.lvm import SimulatedLvm
 from services.executor.runners.simulated.machine import Directory, Machine
 from services.executor.runners.simulated.pools import Glusterd, Network
+from services.executor.runners.simulated.written import has_snapshot_directory, written_text
 
 _log = get_logger()
 _SYSTEM_CALL_LIMIT_S = 600.0
@@ -35,7 +38,9 @@ class SimulatedRunner:
         self._faults = faults
         self._lvm = SimulatedLvm(machine)
         self._daemon = daemon
+        self._network = network
         self._gluster = GlusterCli(daemon, network, self._before_line)
+        self._blocks = GlusterBlockCli(daemon, network)
         self._timeout_s = _SYSTEM_CALL_LIMIT_S
 
     def hostname(self) -> str:
@@ -64,6 +69,8 @@ class SimulatedRunner:
         fault = self._faults.strike(self._machine.name, " ".join(argv), timeout_s)
         if fault is not None and fault.action == "fail":
             outcome: Outcome = (fault.exit_code, "", f"{fault.stderr}\n")
+        elif fault is not None and fault.action == "answer":
+            outcome = (0, fault.stdout, "")
         else:
             outcome = self._dispatch(argv, input)
         if fault is not None and fault.action == "crash-after":
@@ -80,6 +87,8 @@ class SimulatedRunner:
             return self._lvm.run(argv)
         if program == "gluster":
             return self._gluster.run(argv, text)
+        if program == commands.PROGRAM and self._machine.has_gluster_block:
+            return self._blocks.run(list(argv))
         if program == "mkfs.xfs":
             return self._lvm.make_xfs(argv)
         if program == "blkid":
@@ -87,6 +96,10 @@ class SimulatedRunner:
         if program == "wipefs":
             return self._lvm.wipe(argv)
         raise UnavailableError(Reason.UNAVAILABLE, f"{program} is not installed on {self.hostname()}", program=program)
+
+    def glusterd_answers(self, hostname: str) -> bool:
+        """See Runner.glusterd_answers."""
+        return self._network.reachable(hostname) is not None
 
     def glusterd_listens(self) -> bool:
         """See Runner.glusterd_listens."""
@@ -98,6 +111,8 @@ class SimulatedRunner:
             path in self._machine.disks
             or self._machine.volume_at(path) is not None
             or self._machine.directory(path) is not None
+            or has_snapshot_directory(self._daemon, path)
+            or (path == PROGRAM_PATH and self._machine.has_gluster_block)
             or self.read_text(path) is not None
         )
 
@@ -120,6 +135,7 @@ class SimulatedRunner:
                     tuple(f"dm-{index}" for index, _ in enumerate(self._machine.groups[disk.vg].volumes))
                     if disk.vg
                     else (),
+                    disk.read_only,
                 )
                 for disk in self._machine.disks.values()
             )
@@ -131,6 +147,9 @@ class SimulatedRunner:
 
     def read_text(self, path: str) -> str | None:
         """See Runner.read_text."""
+        written = written_text(self._daemon, path)
+        if written is not None:
+            return written
         with self._machine.lock:
             tree, inner = self._machine.place(path)
             return tree.files.get(inner)
@@ -142,6 +161,13 @@ class SimulatedRunner:
             self.make_directory(posixpath.dirname(path))
             tree, inner = self._machine.place(path)
             tree.files[inner] = text
+
+    def list_directory(self, path: str) -> tuple[str, ...]:
+        """See Runner.list_directory."""
+        with self._machine.lock:
+            tree, inner = self._machine.place(path)
+            below = [name for name in tree.directories if posixpath.dirname(name) == inner != name]
+            return tuple(sorted(map(posixpath.basename, below)))
 
     def make_directory(self, path: str) -> None:
         """See Runner.make_directory."""
@@ -183,6 +209,27 @@ class SimulatedRunner:
         with self._machine.lock:
             return tuple(self._machine.mounts)
 
+    def served_bricks(self, paths: Collection[str]) -> frozenset[str]:
+        """See Runner.served_bricks; a brick process keeps its file system busy."""
+        with self._machine.lock:
+            return frozenset(path for path in paths if posixpath.dirname(path) in self._machine.busy)
+
+    def end_brick_process(self, brick_path: str) -> int:
+        """See Runner.end_brick_process."""
+        with self._machine.lock:
+            point = posixpath.dirname(brick_path)
+            count = int(point in self._machine.orphans)
+            self._machine.orphans.discard(point)
+            return count
+
+    def count_heals(self, brick_path: str) -> int:
+        """See Runner.count_heals."""
+        for volume in list(self._daemon.pool.volumes.values()):
+            for brick in volume.bricks:
+                if brick.partition(":")[2] == brick_path and self._daemon.owns(brick):
+                    return volume.heal_entries.get(brick, 0) if volume.set_size > 1 else -1
+        return -1
+
     def mount(self, entry: Mount) -> None:
         """See Runner.mount."""
         after = self._strike_call(f"mount {entry.source} {entry.mount_point}")
@@ -205,7 +252,7 @@ class SimulatedRunner:
             found = [entry for entry in self._machine.mounts if entry.mount_point == mount_point]
             if not found:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), mount_point)
-            if mount_point in self._machine.busy:
+            if mount_point in self._machine.busy | self._machine.orphans:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), mount_point)
             self._machine.mounts.remove(found[-1])
         if after:

@@ -93,6 +93,8 @@ def _create(pool: Pool, name: str, source: str, *_flags: str) -> str:
         raise GlusterError(f"Snapshot {name} already exists")
     if volume.status != 1:
         raise GlusterError(f"volume {source} is not started")
+    if volume.rebalancing:
+        raise GlusterError(f"rebalance process is running for the volume {source}")
     stem = uuid.uuid4().hex
     sources = []
     for brick in volume.bricks:

@@ -25,29 +25,49 @@ _sym_db = _symbol_database.Default()
 from brickyard.topology.v1 import volume_pb2 as brickyard_dot_topology_dot_v1_dot_volume__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.brickyard/allocator/v1/allocator_service.proto\x12\x16\x62rickyard.allocator.v1\x1a\"brickyard/topology/v1/volume.proto\"\xb4\x02\n\x0ePlacementRules\x12\x35\n\ndurability\x18\x01 \x01(\x0b\x32!.brickyard.topology.v1.Durability\x12\x17\n\x0fsnapshot_factor\x18\x02 \x01(\x02\x12\x33\n\tzone_rule\x18\x03 \x01(\x0e\x32 .brickyard.allocator.v1.ZoneRule\x12\x10\n\x08tag_rule\x18\x04 \x01(\t\x12\x0f\n\x07\x61rbiter\x18\x05 \x01(\x08\x12\x1f\n\x17\x61verage_file_size_bytes\x18\x06 \x01(\x03\x12\x39\n\x0c\x62rick_limits\x18\x07 \x01(\x0b\x32#.brickyard.allocator.v1.BrickLimits\x12\x10\n\x08strategy\x18\x08 \x01(\t\x12\x0c\n\x04seed\x18\t \x01(\t\"h\n\x0b\x42rickLimits\x12\x1c\n\x14min_brick_size_bytes\x18\x01 \x01(\x03\x12\x1c\n\x14max_brick_size_bytes\x18\x02 \x01(\x03\x12\x1d\n\x15max_bricks_per_volume\x18\x03 \x01(\x05\"\xd6\x01\n\x11PlanVolumeRequest\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\x12\x13\n\x0b\x63luster_ids\x18\x03 \x03(\t\x12\x13\n\x0bvolume_name\x18\x04 \x01(\t\x12\r\n\x05\x62lock\x18\x05 \x01(\x08\x12\x1f\n\x17max_volumes_per_cluster\x18\x06 \x01(\x05\x12\x1c\n\x14\x65xisting_brick_count\x18\x07 \x01(\x05\"y\n\x12PlanVolumeResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x33\n\x06\x62ricks\x18\x02 \x03(\x0b\x32#.brickyard.allocator.v1.PlacedBrick\x12\x1a\n\x12inventory_revision\x18\x03 \x01(\x03\"\xda\x01\n\x0bPlacedBrick\x12\x11\n\tset_index\x18\x01 \x01(\x05\x12\x10\n\x08position\x18\x02 \x01(\x05\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x1c\n\x14thin_pool_size_bytes\x18\x06 \x01(\x03\x12 \n\x18pool_metadata_size_bytes\x18\x07 \x01(\x03\x12.\n\x04role\x18\x08 \x01(\x0e\x32 .brickyard.topology.v1.BrickRole\"d\n\x17GetMaxVolumeSizeRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\".\n\x18GetMaxVolumeSizeResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03*O\n\x08ZoneRule\x12\x19\n\x15ZONE_RULE_UNSPECIFIED\x10\x00\x12\x12\n\x0eZONE_RULE_NONE\x10\x01\x12\x14\n\x10ZONE_RULE_STRICT\x10\x02\x32\xee\x01\n\x10\x41llocatorService\x12\x63\n\nPlanVolume\x12).brickyard.allocator.v1.PlanVolumeRequest\x1a*.brickyard.allocator.v1.PlanVolumeResponse\x12u\n\x10GetMaxVolumeSize\x12/.brickyard.allocator.v1.GetMaxVolumeSizeRequest\x1a\x30.brickyard.allocator.v1.GetMaxVolumeSizeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.brickyard/allocator/v1/allocator_service.proto\x12\x16\x62rickyard.allocator.v1\x1a\"brickyard/topology/v1/volume.proto\"\xb4\x02\n\x0ePlacementRules\x12\x35\n\ndurability\x18\x01 \x01(\x0b\x32!.brickyard.topology.v1.Durability\x12\x17\n\x0fsnapshot_factor\x18\x02 \x01(\x02\x12\x33\n\tzone_rule\x18\x03 \x01(\x0e\x32 .brickyard.allocator.v1.ZoneRule\x12\x10\n\x08tag_rule\x18\x04 \x01(\t\x12\x0f\n\x07\x61rbiter\x18\x05 \x01(\x08\x12\x1f\n\x17\x61verage_file_size_bytes\x18\x06 \x01(\x03\x12\x39\n\x0c\x62rick_limits\x18\x07 \x01(\x0b\x32#.brickyard.allocator.v1.BrickLimits\x12\x10\n\x08strategy\x18\x08 \x01(\t\x12\x0c\n\x04seed\x18\t \x01(\t\"h\n\x0b\x42rickLimits\x12\x1c\n\x14min_brick_size_bytes\x18\x01 \x01(\x03\x12\x1c\n\x14max_brick_size_bytes\x18\x02 \x01(\x03\x12\x1d\n\x15max_bricks_per_volume\x18\x03 \x01(\x05\"\xc2\x02\n\x11PlanVolumeRequest\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\x12\x13\n\x0b\x63luster_ids\x18\x03 \x03(\t\x12\x13\n\x0bvolume_name\x18\x04 \x01(\t\x12\r\n\x05\x62lock\x18\x05 \x01(\x08\x12\x1f\n\x17max_volumes_per_cluster\x18\x06 \x01(\x05\x12\x1c\n\x14\x65xisting_brick_count\x18\x07 \x01(\x05\x12\x1b\n\x13\x65xcluded_device_ids\x18\x08 \x03(\t\x12\x19\n\x11\x65xcluded_node_ids\x18\t \x03(\t\x12\x32\n\x0c\x66reed_bricks\x18\n \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\"y\n\x12PlanVolumeResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x33\n\x06\x62ricks\x18\x02 \x03(\x0b\x32#.brickyard.allocator.v1.PlacedBrick\x12\x1a\n\x12inventory_revision\x18\x03 \x01(\x03\"\xda\x01\n\x0bPlacedBrick\x12\x11\n\tset_index\x18\x01 \x01(\x05\x12\x10\n\x08position\x18\x02 \x01(\x05\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x1c\n\x14thin_pool_size_bytes\x18\x06 \x01(\x03\x12 \n\x18pool_metadata_size_bytes\x18\x07 \x01(\x03\x12.\n\x04role\x18\x08 \x01(\x0e\x32 .brickyard.topology.v1.BrickRole\"\x7f\n\x17GetMaxVolumeSizeRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\x12\x19\n\x11\x65xcluded_node_ids\x18\x03 \x03(\t\".\n\x18GetMaxVolumeSizeResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\"Q\n\x14\x45xplainVolumeRequest\x12\x39\n\x06volume\x18\x01 \x01(\x0b\x32).brickyard.allocator.v1.PlanVolumeRequest\"U\n\x15\x45xplainVolumeResponse\x12<\n\x08\x63lusters\x18\x01 \x03(\x0b\x32*.brickyard.allocator.v1.ClusterExplanation\"\xfa\x01\n\x12\x43lusterExplanation\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x16\n\x0erefusal_reason\x18\x02 \x01(\t\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\x1a\n\x12largest_size_bytes\x18\x04 \x01(\x03\x12\x33\n\x06\x62ricks\x18\x05 \x03(\x0b\x32#.brickyard.allocator.v1.PlacedBrick\x12:\n\x07\x64\x65vices\x18\x06 \x03(\x0b\x32).brickyard.allocator.v1.DeviceExplanation\x12\x1a\n\x12inventory_revision\x18\x07 \x01(\x03\"\xf0\x01\n\x11\x44\x65viceExplanation\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x10\n\x08hostname\x18\x03 \x01(\t\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04zone\x18\x05 \x01(\x05\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x08 \x01(\x03\x12\x12\n\nfree_bytes\x18\t \x01(\x03\x12\x14\n\x0cneeded_bytes\x18\n \x01(\x03\x12\x15\n\rmissing_bytes\x18\x0b \x01(\x03\x12\x15\n\roperation_ids\x18\x0c \x03(\t\"\xdb\x01\n\x16PlanReplacementRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x10\n\x08\x62rick_id\x18\x02 \x01(\t\x12,\n\x06\x62ricks\x18\x03 \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x35\n\x05rules\x18\x04 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\x12\x1b\n\x13\x65xcluded_device_ids\x18\x05 \x03(\t\x12\x19\n\x11\x65xcluded_node_ids\x18\x06 \x03(\t\"i\n\x17PlanReplacementResponse\x12\x32\n\x05\x62rick\x18\x01 \x01(\x0b\x32#.brickyard.allocator.v1.PlacedBrick\x12\x1a\n\x12inventory_revision\x18\x02 \x01(\x03\"\x92\x01\n\x14PlanRebalanceRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x39\n\x07volumes\x18\x02 \x03(\x0b\x32(.brickyard.allocator.v1.RebalancedVolume\x12\x11\n\tmax_moves\x18\x03 \x01(\x05\x12\x18\n\x10target_deviation\x18\x04 \x01(\x01\"\x8a\x01\n\x10RebalancedVolume\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x35\n\x05rules\x18\x02 \x01(\x0b\x32&.brickyard.allocator.v1.PlacementRules\x12,\n\x06\x62ricks\x18\x03 \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\"\xaf\x01\n\x15PlanRebalanceResponse\x12\x32\n\x05moves\x18\x01 \x03(\x0b\x32#.brickyard.allocator.v1.PlannedMove\x12\x18\n\x10\x64\x65viation_before\x18\x02 \x01(\x01\x12\x17\n\x0f\x64\x65viation_after\x18\x03 \x01(\x01\x12\x13\n\x0bmoved_bytes\x18\x04 \x01(\x03\x12\x1a\n\x12inventory_revision\x18\x05 \x01(\x03\"\xac\x01\n\x0bPlannedMove\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x10\n\x08\x62rick_id\x18\x02 \x01(\t\x12\x16\n\x0e\x66rom_device_id\x18\x03 \x01(\t\x12\x32\n\x05\x62rick\x18\x04 \x01(\x0b\x32#.brickyard.allocator.v1.PlacedBrick\x12\x13\n\x0bmoved_bytes\x18\x05 \x01(\x03\x12\x17\n\x0f\x64\x65viation_after\x18\x06 \x01(\x01*O\n\x08ZoneRule\x12\x19\n\x15ZONE_RULE_UNSPECIFIED\x10\x00\x12\x12\n\x0eZONE_RULE_NONE\x10\x01\x12\x14\n\x10ZONE_RULE_STRICT\x10\x02\x32\xbe\x04\n\x10\x41llocatorService\x12\x63\n\nPlanVolume\x12).brickyard.allocator.v1.PlanVolumeRequest\x1a*.brickyard.allocator.v1.PlanVolumeResponse\x12u\n\x10GetMaxVolumeSize\x12/.brickyard.allocator.v1.GetMaxVolumeSizeRequest\x1a\x30.brickyard.allocator.v1.GetMaxVolumeSizeResponse\x12l\n\rExplainVolume\x12,.brickyard.allocator.v1.ExplainVolumeRequest\x1a-.brickyard.allocator.v1.ExplainVolumeResponse\x12r\n\x0fPlanReplacement\x12..brickyard.allocator.v1.PlanReplacementRequest\x1a/.brickyard.allocator.v1.PlanReplacementResponse\x12l\n\rPlanRebalance\x12,.brickyard.allocator.v1.PlanRebalanceRequest\x1a-.brickyard.allocator.v1.PlanRebalanceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brickyard.allocator.v1.allocator_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ZONERULE']._serialized_start=1238
-  _globals['_ZONERULE']._serialized_end=1317
+  _globals['_ZONERULE']._serialized_start=3011
+  _globals['_ZONERULE']._serialized_end=3090
   _globals['_PLACEMENTRULES']._serialized_start=111
   _globals['_PLACEMENTRULES']._serialized_end=419
   _globals['_BRICKLIMITS']._serialized_start=421
   _globals['_BRICKLIMITS']._serialized_end=525
   _globals['_PLANVOLUMEREQUEST']._serialized_start=528
-  _globals['_PLANVOLUMEREQUEST']._serialized_end=742
-  _globals['_PLANVOLUMERESPONSE']._serialized_start=744
-  _globals['_PLANVOLUMERESPONSE']._serialized_end=865
-  _globals['_PLACEDBRICK']._serialized_start=868
-  _globals['_PLACEDBRICK']._serialized_end=1086
-  _globals['_GETMAXVOLUMESIZEREQUEST']._serialized_start=1088
-  _globals['_GETMAXVOLUMESIZEREQUEST']._serialized_end=1188
-  _globals['_GETMAXVOLUMESIZERESPONSE']._serialized_start=1190
-  _globals['_GETMAXVOLUMESIZERESPONSE']._serialized_end=1236
-  _globals['_ALLOCATORSERVICE']._serialized_start=1320
-  _globals['_ALLOCATORSERVICE']._serialized_end=1558
+  _globals['_PLANVOLUMEREQUEST']._serialized_end=850
+  _globals['_PLANVOLUMERESPONSE']._serialized_start=852
+  _globals['_PLANVOLUMERESPONSE']._serialized_end=973
+  _globals['_PLACEDBRICK']._serialized_start=976
+  _globals['_PLACEDBRICK']._serialized_end=1194
+  _globals['_GETMAXVOLUMESIZEREQUEST']._serialized_start=1196
+  _globals['_GETMAXVOLUMESIZEREQUEST']._serialized_end=1323
+  _globals['_GETMAXVOLUMESIZERESPONSE']._serialized_start=1325
+  _globals['_GETMAXVOLUMESIZERESPONSE']._serialized_end=1371
+  _globals['_EXPLAINVOLUMEREQUEST']._serialized_start=1373
+  _globals['_EXPLAINVOLUMEREQUEST']._serialized_end=1454
+  _globals['_EXPLAINVOLUMERESPONSE']._serialized_start=1456
+  _globals['_EXPLAINVOLUMERESPONSE']._serialized_end=1541
+  _globals['_CLUSTEREXPLANATION']._serialized_start=1544
+  _globals['_CLUSTEREXPLANATION']._serialized_end=1794
+  _globals['_DEVICEEXPLANATION']._serialized_start=1797
+  _globals['_DEVICEEXPLANATION']._serialized_end=2037
+  _globals['_PLANREPLACEMENTREQUEST']._serialized_start=2040
+  _globals['_PLANREPLACEMENTREQUEST']._serialized_end=2259
+  _globals['_PLANREPLACEMENTRESPONSE']._serialized_start=2261
+  _globals['_PLANREPLACEMENTRESPONSE']._serialized_end=2366
+  _globals['_PLANREBALANCEREQUEST']._serialized_start=2369
+  _globals['_PLANREBALANCEREQUEST']._serialized_end=2515
+  _globals['_REBALANCEDVOLUME']._serialized_start=2518
+  _globals['_REBALANCEDVOLUME']._serialized_end=2656
+  _globals['_PLANREBALANCERESPONSE']._serialized_start=2659
+  _globals['_PLANREBALANCERESPONSE']._serialized_end=2834
+  _globals['_PLANNEDMOVE']._serialized_start=2837
+  _globals['_PLANNEDMOVE']._serialized_end=3009
+  _globals['_ALLOCATORSERVICE']._serialized_start=3093
+  _globals['_ALLOCATORSERVICE']._serialized_end=3667
 # @@protoc_insertion_point(module_scope)

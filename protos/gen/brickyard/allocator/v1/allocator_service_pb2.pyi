@@ -145,6 +145,9 @@ class PlanVolumeRequest(_message.Message):
     BLOCK_FIELD_NUMBER: _builtins.int
     MAX_VOLUMES_PER_CLUSTER_FIELD_NUMBER: _builtins.int
     EXISTING_BRICK_COUNT_FIELD_NUMBER: _builtins.int
+    EXCLUDED_DEVICE_IDS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_NODE_IDS_FIELD_NUMBER: _builtins.int
+    FREED_BRICKS_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
     """Size of the volume in bytes, 1 GiB or more."""
     volume_name: _builtins.str
@@ -165,6 +168,18 @@ class PlanVolumeRequest(_message.Message):
     def cluster_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The clusters to try, in this order; empty = all."""
 
+    @_builtins.property
+    def excluded_device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Devices that are not to be used, e.g. those on which an earlier try failed."""
+
+    @_builtins.property
+    def excluded_node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that are not to be used."""
+
+    @_builtins.property
+    def freed_bricks(self) -> _containers.RepeatedCompositeFieldContainer[_volume_pb2.Brick]:
+        """Bricks whose space is reserved now and will be free when the plan is used. Of each: device_id and the sizes of its pool."""
+
     def __init__(
         self,
         *,
@@ -175,10 +190,13 @@ class PlanVolumeRequest(_message.Message):
         block: _builtins.bool = ...,
         max_volumes_per_cluster: _builtins.int = ...,
         existing_brick_count: _builtins.int = ...,
+        excluded_device_ids: _abc.Iterable[_builtins.str] | None = ...,
+        excluded_node_ids: _abc.Iterable[_builtins.str] | None = ...,
+        freed_bricks: _abc.Iterable[_volume_pb2.Brick] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "cluster_ids", b"cluster_ids", "existing_brick_count", b"existing_brick_count", "max_volumes_per_cluster", b"max_volumes_per_cluster", "rules", b"rules", "size_bytes", b"size_bytes", "volume_name", b"volume_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "cluster_ids", b"cluster_ids", "excluded_device_ids", b"excluded_device_ids", "excluded_node_ids", b"excluded_node_ids", "existing_brick_count", b"existing_brick_count", "freed_bricks", b"freed_bricks", "max_volumes_per_cluster", b"max_volumes_per_cluster", "rules", b"rules", "size_bytes", b"size_bytes", "volume_name", b"volume_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,21 +292,27 @@ class GetMaxVolumeSizeRequest(_message.Message):
 
     CLUSTER_ID_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    EXCLUDED_NODE_IDS_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     """Id of the cluster."""
     @_builtins.property
     def rules(self) -> Global___PlacementRules:
         """What shapes the placement."""
 
+    @_builtins.property
+    def excluded_node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that are not to be used, e.g. because they do not answer."""
+
     def __init__(
         self,
         *,
         cluster_id: _builtins.str = ...,
         rules: Global___PlacementRules | None = ...,
+        excluded_node_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "excluded_node_ids", b"excluded_node_ids", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,3 +339,412 @@ class GetMaxVolumeSizeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMaxVolumeSizeResponse: _TypeAlias = GetMaxVolumeSizeResponse  # noqa: Y015
+
+@_typing.final
+class ExplainVolumeRequest(_message.Message):
+    """See ExplainVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def volume(self) -> Global___PlanVolumeRequest:
+        """The volume, or the expansion, that is asked about."""
+
+    def __init__(
+        self,
+        *,
+        volume: Global___PlanVolumeRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["volume", b"volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainVolumeRequest: _TypeAlias = ExplainVolumeRequest  # noqa: Y015
+
+@_typing.final
+class ExplainVolumeResponse(_message.Message):
+    """See ExplainVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def clusters(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterExplanation]:
+        """In the order in which they are tried, also those behind the first that takes the volume."""
+
+    def __init__(
+        self,
+        *,
+        clusters: _abc.Iterable[Global___ClusterExplanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clusters", b"clusters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainVolumeResponse: _TypeAlias = ExplainVolumeResponse  # noqa: Y015
+
+@_typing.final
+class ClusterExplanation(_message.Message):
+    """Why a cluster takes a volume, or why it does not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    REFUSAL_REASON_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    LARGEST_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    INVENTORY_REVISION_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Id of the cluster."""
+    refusal_reason: _builtins.str
+    """Why it does not, in UPPER_SNAKE_CASE as in the error of PlanVolume; empty when it takes the volume."""
+    summary: _builtins.str
+    """One sentence for people."""
+    largest_size_bytes: _builtins.int
+    """The largest size that it takes, a multiple of 1 GiB; 0 when it takes none. Not looked at in a cluster that can not
+    take volumes of this kind at all.
+    """
+    inventory_revision: _builtins.int
+    """Revision of the inventory that was looked at."""
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlacedBrick]:
+        """The bricks of the plan; empty when it does not take the volume."""
+
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceExplanation]:
+        """One for each device of the cluster, by node and device id."""
+
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+        refusal_reason: _builtins.str = ...,
+        summary: _builtins.str = ...,
+        largest_size_bytes: _builtins.int = ...,
+        bricks: _abc.Iterable[Global___PlacedBrick] | None = ...,
+        devices: _abc.Iterable[Global___DeviceExplanation] | None = ...,
+        inventory_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "cluster_id", b"cluster_id", "devices", b"devices", "inventory_revision", b"inventory_revision", "largest_size_bytes", b"largest_size_bytes", "refusal_reason", b"refusal_reason", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClusterExplanation: _TypeAlias = ClusterExplanation  # noqa: Y015
+
+@_typing.final
+class DeviceExplanation(_message.Message):
+    """What one device is for a plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
+    NEEDED_BYTES_FIELD_NUMBER: _builtins.int
+    MISSING_BYTES_FIELD_NUMBER: _builtins.int
+    OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """Id of the device."""
+    node_id: _builtins.str
+    """Id of the node that has it."""
+    hostname: _builtins.str
+    """The node's name for people."""
+    path: _builtins.str
+    """The path that the device was added with."""
+    zone: _builtins.int
+    """Failure domain of the node."""
+    reason: _builtins.str
+    """Why, in UPPER_SNAKE_CASE: CHOSEN, FITS, FITS_ARBITER, NODE_OFFLINE, NODE_FAILED, NODE_DOWN, DEVICE_OFFLINE,
+    DEVICE_FAILED, TAG_MISMATCH, ARBITER_CLASS, TOO_SMALL, RESERVED, NODE_TAKEN, ZONE_TAKEN, NO_ARBITER, EXCLUDED,
+    CURRENT_DEVICE.
+    """
+    text: _builtins.str
+    """The reason in words."""
+    total_bytes: _builtins.int
+    """Usable size in bytes."""
+    free_bytes: _builtins.int
+    """Bytes neither used nor reserved; earlier brick sets of the same plan are taken off."""
+    needed_bytes: _builtins.int
+    """What a brick needs there in bytes; 0 when nothing was tried."""
+    missing_bytes: _builtins.int
+    """What would have to come free in bytes, a multiple of the extent size; 0 unless it is too small or reserved."""
+    @_builtins.property
+    def operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Operations whose reservations keep the room away, when the reason is RESERVED."""
+
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        hostname: _builtins.str = ...,
+        path: _builtins.str = ...,
+        zone: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+        total_bytes: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
+        needed_bytes: _builtins.int = ...,
+        missing_bytes: _builtins.int = ...,
+        operation_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "free_bytes", b"free_bytes", "hostname", b"hostname", "missing_bytes", b"missing_bytes", "needed_bytes", b"needed_bytes", "node_id", b"node_id", "operation_ids", b"operation_ids", "path", b"path", "reason", b"reason", "text", b"text", "total_bytes", b"total_bytes", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceExplanation: _TypeAlias = DeviceExplanation  # noqa: Y015
+
+@_typing.final
+class PlanReplacementRequest(_message.Message):
+    """See PlanReplacement. The bricks may be copied as they are from a volume of topology."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    BRICK_ID_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    EXCLUDED_DEVICE_IDS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_NODE_IDS_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Id of the cluster."""
+    brick_id: _builtins.str
+    """Id of the brick that moves."""
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[_volume_pb2.Brick]:
+        """Bricks of the volume, that one and all others of its set among them; other sets may be there and are not looked at.
+        Of each: id, device_id, node_id, role, set_index and position; of the brick that moves size_bytes too.
+        """
+
+    @_builtins.property
+    def rules(self) -> Global___PlacementRules:
+        """What shapes the placement, as for the whole volume. Of the arbiter only whether there is one counts: the brick keeps
+        its size. Limits and durability are not looked at.
+        """
+
+    @_builtins.property
+    def excluded_device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Devices that are not to be used. The brick's own device never is, though another one of the same node may be."""
+
+    @_builtins.property
+    def excluded_node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that are not to be used, e.g. the one that is being emptied."""
+
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+        brick_id: _builtins.str = ...,
+        bricks: _abc.Iterable[_volume_pb2.Brick] | None = ...,
+        rules: Global___PlacementRules | None = ...,
+        excluded_device_ids: _abc.Iterable[_builtins.str] | None = ...,
+        excluded_node_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_id", b"brick_id", "bricks", b"bricks", "cluster_id", b"cluster_id", "excluded_device_ids", b"excluded_device_ids", "excluded_node_ids", b"excluded_node_ids", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanReplacementRequest: _TypeAlias = PlanReplacementRequest  # noqa: Y015
+
+@_typing.final
+class PlanReplacementResponse(_message.Message):
+    """See PlanReplacement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICK_FIELD_NUMBER: _builtins.int
+    INVENTORY_REVISION_FIELD_NUMBER: _builtins.int
+    inventory_revision: _builtins.int
+    """Revision of the inventory that the plan was made from."""
+    @_builtins.property
+    def brick(self) -> Global___PlacedBrick:
+        """The new brick: device, node and sizes there; role, set index and position are those of the brick that moves."""
+
+    def __init__(
+        self,
+        *,
+        brick: Global___PlacedBrick | None = ...,
+        inventory_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "inventory_revision", b"inventory_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanReplacementResponse: _TypeAlias = PlanReplacementResponse  # noqa: Y015
+
+@_typing.final
+class PlanRebalanceRequest(_message.Message):
+    """See PlanRebalance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    VOLUMES_FIELD_NUMBER: _builtins.int
+    MAX_MOVES_FIELD_NUMBER: _builtins.int
+    TARGET_DEVIATION_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Id of the cluster."""
+    max_moves: _builtins.int
+    """At most so many moves, up to 10000; 0 means 100."""
+    target_deviation: _builtins.float
+    """The deviation of fill that is good enough, as a share of a device, 0 to 1; 0 means 0.02."""
+    @_builtins.property
+    def volumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RebalancedVolume]:
+        """The volumes whose bricks may be moved, with all bricks. Bricks that are alone in their set, and those that share a
+        thin pool with others, stay where they are.
+        """
+
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+        volumes: _abc.Iterable[Global___RebalancedVolume] | None = ...,
+        max_moves: _builtins.int = ...,
+        target_deviation: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "max_moves", b"max_moves", "target_deviation", b"target_deviation", "volumes", b"volumes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRebalanceRequest: _TypeAlias = PlanRebalanceRequest  # noqa: Y015
+
+@_typing.final
+class RebalancedVolume(_message.Message):
+    """A volume whose bricks may be moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    """Id of the volume."""
+    @_builtins.property
+    def rules(self) -> Global___PlacementRules:
+        """What shapes its placement."""
+
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[_volume_pb2.Brick]:
+        """All of its bricks. Of each: id, device_id, node_id, role, set_index, position and all sizes and names."""
+
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        rules: Global___PlacementRules | None = ...,
+        bricks: _abc.Iterable[_volume_pb2.Brick] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "rules", b"rules", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebalancedVolume: _TypeAlias = RebalancedVolume  # noqa: Y015
+
+@_typing.final
+class PlanRebalanceResponse(_message.Message):
+    """See PlanRebalance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: _builtins.int
+    DEVIATION_BEFORE_FIELD_NUMBER: _builtins.int
+    DEVIATION_AFTER_FIELD_NUMBER: _builtins.int
+    MOVED_BYTES_FIELD_NUMBER: _builtins.int
+    INVENTORY_REVISION_FIELD_NUMBER: _builtins.int
+    deviation_before: _builtins.float
+    """Standard deviation of the fill of the online devices now, as a share of a device, 0 to 1."""
+    deviation_after: _builtins.float
+    """The same after all moves."""
+    moved_bytes: _builtins.int
+    """What all moves cost together, in bytes."""
+    inventory_revision: _builtins.int
+    """Revision of the inventory that the plan was made from."""
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedMove]:
+        """In the order in which they are to be made; each stands on those before it."""
+
+    def __init__(
+        self,
+        *,
+        moves: _abc.Iterable[Global___PlannedMove] | None = ...,
+        deviation_before: _builtins.float = ...,
+        deviation_after: _builtins.float = ...,
+        moved_bytes: _builtins.int = ...,
+        inventory_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviation_after", b"deviation_after", "deviation_before", b"deviation_before", "inventory_revision", b"inventory_revision", "moved_bytes", b"moved_bytes", "moves", b"moves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRebalanceResponse: _TypeAlias = PlanRebalanceResponse  # noqa: Y015
+
+@_typing.final
+class PlannedMove(_message.Message):
+    """One brick to be moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    BRICK_ID_FIELD_NUMBER: _builtins.int
+    FROM_DEVICE_ID_FIELD_NUMBER: _builtins.int
+    BRICK_FIELD_NUMBER: _builtins.int
+    MOVED_BYTES_FIELD_NUMBER: _builtins.int
+    DEVIATION_AFTER_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    """Id of the volume."""
+    brick_id: _builtins.str
+    """Id of the brick."""
+    from_device_id: _builtins.str
+    """Id of the device that has it now."""
+    moved_bytes: _builtins.int
+    """What the heal writes at most, in bytes: the size of the brick."""
+    deviation_after: _builtins.float
+    """Standard deviation of fill after this move, 0 to 1."""
+    @_builtins.property
+    def brick(self) -> Global___PlacedBrick:
+        """The brick in its new place."""
+
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        brick_id: _builtins.str = ...,
+        from_device_id: _builtins.str = ...,
+        brick: Global___PlacedBrick | None = ...,
+        moved_bytes: _builtins.int = ...,
+        deviation_after: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "brick_id", b"brick_id", "deviation_after", b"deviation_after", "from_device_id", b"from_device_id", "moved_bytes", b"moved_bytes", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedMove: _TypeAlias = PlannedMove  # noqa: Y015

@@ -45,6 +45,21 @@ class AllocatorServiceStub:
                 request_serializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.GetMaxVolumeSizeRequest.SerializeToString,
                 response_deserializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.GetMaxVolumeSizeResponse.FromString,
                 _registered_method=True)
+        self.ExplainVolume = channel.unary_unary(
+                '/brickyard.allocator.v1.AllocatorService/ExplainVolume',
+                request_serializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.ExplainVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.ExplainVolumeResponse.FromString,
+                _registered_method=True)
+        self.PlanReplacement = channel.unary_unary(
+                '/brickyard.allocator.v1.AllocatorService/PlanReplacement',
+                request_serializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanReplacementRequest.SerializeToString,
+                response_deserializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanReplacementResponse.FromString,
+                _registered_method=True)
+        self.PlanRebalance = channel.unary_unary(
+                '/brickyard.allocator.v1.AllocatorService/PlanRebalance',
+                request_serializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanRebalanceRequest.SerializeToString,
+                response_deserializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanRebalanceResponse.FromString,
+                _registered_method=True)
 
 
 class AllocatorServiceServicer:
@@ -67,6 +82,30 @@ class AllocatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainVolume(self, request, context):
+        """What PlanVolume would answer now, and why, for each cluster and each of its devices. A refusal is an answer here;
+        it fails only with INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanReplacement(self, request, context):
+        """Chooses the device that one brick of an existing volume moves to. Fails with REPLACEMENT_NOT_FOUND and a reason for
+        each device, and with INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanRebalance(self, request, context):
+        """Which bricks to move so that the devices of a cluster are filled alike, the best move first. Fails with
+        INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AllocatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +118,21 @@ def add_AllocatorServiceServicer_to_server(servicer, server):
                     servicer.GetMaxVolumeSize,
                     request_deserializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.GetMaxVolumeSizeRequest.FromString,
                     response_serializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.GetMaxVolumeSizeResponse.SerializeToString,
+            ),
+            'ExplainVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainVolume,
+                    request_deserializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.ExplainVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.ExplainVolumeResponse.SerializeToString,
+            ),
+            'PlanReplacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanReplacement,
+                    request_deserializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanReplacementRequest.FromString,
+                    response_serializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanReplacementResponse.SerializeToString,
+            ),
+            'PlanRebalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanRebalance,
+                    request_deserializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanRebalanceRequest.FromString,
+                    response_serializer=brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanRebalanceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +190,87 @@ class AllocatorService:
             '/brickyard.allocator.v1.AllocatorService/GetMaxVolumeSize',
             brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.GetMaxVolumeSizeRequest.SerializeToString,
             brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.GetMaxVolumeSizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.allocator.v1.AllocatorService/ExplainVolume',
+            brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.ExplainVolumeRequest.SerializeToString,
+            brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.ExplainVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanReplacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.allocator.v1.AllocatorService/PlanReplacement',
+            brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanReplacementRequest.SerializeToString,
+            brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanReplacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanRebalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.allocator.v1.AllocatorService/PlanRebalance',
+            brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanRebalanceRequest.SerializeToString,
+            brickyard_dot_allocator_dot_v1_dot_allocator__service__pb2.PlanRebalanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

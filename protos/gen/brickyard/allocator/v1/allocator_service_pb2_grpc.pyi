@@ -40,6 +40,18 @@ class AllocatorServiceStub:
     """
     GetMaxVolumeSize: _grpc.UnaryUnaryMultiCallable[_allocator_service_pb2.GetMaxVolumeSizeRequest, _allocator_service_pb2.GetMaxVolumeSizeResponse]
     """The largest volume of a kind that a cluster can take now. Fails with CLUSTER_NOT_FOUND."""
+    ExplainVolume: _grpc.UnaryUnaryMultiCallable[_allocator_service_pb2.ExplainVolumeRequest, _allocator_service_pb2.ExplainVolumeResponse]
+    """What PlanVolume would answer now, and why, for each cluster and each of its devices. A refusal is an answer here;
+    it fails only with INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+    """
+    PlanReplacement: _grpc.UnaryUnaryMultiCallable[_allocator_service_pb2.PlanReplacementRequest, _allocator_service_pb2.PlanReplacementResponse]
+    """Chooses the device that one brick of an existing volume moves to. Fails with REPLACEMENT_NOT_FOUND and a reason for
+    each device, and with INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+    """
+    PlanRebalance: _grpc.UnaryUnaryMultiCallable[_allocator_service_pb2.PlanRebalanceRequest, _allocator_service_pb2.PlanRebalanceResponse]
+    """Which bricks to move so that the devices of a cluster are filled alike, the best move first. Fails with
+    INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class AllocatorServiceAsyncStub(AllocatorServiceStub):
@@ -53,6 +65,18 @@ class AllocatorServiceAsyncStub(AllocatorServiceStub):
     """
     GetMaxVolumeSize: _aio.UnaryUnaryMultiCallable[_allocator_service_pb2.GetMaxVolumeSizeRequest, _allocator_service_pb2.GetMaxVolumeSizeResponse]  # type: ignore[assignment]
     """The largest volume of a kind that a cluster can take now. Fails with CLUSTER_NOT_FOUND."""
+    ExplainVolume: _aio.UnaryUnaryMultiCallable[_allocator_service_pb2.ExplainVolumeRequest, _allocator_service_pb2.ExplainVolumeResponse]  # type: ignore[assignment]
+    """What PlanVolume would answer now, and why, for each cluster and each of its devices. A refusal is an answer here;
+    it fails only with INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+    """
+    PlanReplacement: _aio.UnaryUnaryMultiCallable[_allocator_service_pb2.PlanReplacementRequest, _allocator_service_pb2.PlanReplacementResponse]  # type: ignore[assignment]
+    """Chooses the device that one brick of an existing volume moves to. Fails with REPLACEMENT_NOT_FOUND and a reason for
+    each device, and with INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+    """
+    PlanRebalance: _aio.UnaryUnaryMultiCallable[_allocator_service_pb2.PlanRebalanceRequest, _allocator_service_pb2.PlanRebalanceResponse]  # type: ignore[assignment]
+    """Which bricks to move so that the devices of a cluster are filled alike, the best move first. Fails with
+    INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+    """
 
 class AllocatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns a request for a volume into a placement. Keeps no state of its own and changes nothing."""
@@ -75,5 +99,35 @@ class AllocatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_allocator_service_pb2.GetMaxVolumeSizeResponse, _abc.Awaitable[_allocator_service_pb2.GetMaxVolumeSizeResponse]]:
         """The largest volume of a kind that a cluster can take now. Fails with CLUSTER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ExplainVolume(
+        self,
+        request: _allocator_service_pb2.ExplainVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocator_service_pb2.ExplainVolumeResponse, _abc.Awaitable[_allocator_service_pb2.ExplainVolumeResponse]]:
+        """What PlanVolume would answer now, and why, for each cluster and each of its devices. A refusal is an answer here;
+        it fails only with INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanReplacement(
+        self,
+        request: _allocator_service_pb2.PlanReplacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocator_service_pb2.PlanReplacementResponse, _abc.Awaitable[_allocator_service_pb2.PlanReplacementResponse]]:
+        """Chooses the device that one brick of an existing volume moves to. Fails with REPLACEMENT_NOT_FOUND and a reason for
+        each device, and with INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanRebalance(
+        self,
+        request: _allocator_service_pb2.PlanRebalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_allocator_service_pb2.PlanRebalanceResponse, _abc.Awaitable[_allocator_service_pb2.PlanRebalanceResponse]]:
+        """Which bricks to move so that the devices of a cluster are filled alike, the best move first. Fails with
+        INVALID_ARGUMENT, INVALID_TAG_RULE and CLUSTER_NOT_FOUND.
+        """
 
 def add_AllocatorServiceServicer_to_server(servicer: AllocatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

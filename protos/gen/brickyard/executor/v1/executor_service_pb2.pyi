@@ -22,6 +22,49 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class FenceOperationRequest(_message.Message):
+    """See FenceOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    operation_id: _builtins.str
+    """Id of the operation."""
+    epoch: _builtins.int
+    """The first epoch that may still change something, 1 or more."""
+    def __init__(
+        self,
+        *,
+        operation_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "operation_id", b"operation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FenceOperationRequest: _TypeAlias = FenceOperationRequest  # noqa: Y015
+
+@_typing.final
+class FenceOperationResponse(_message.Message):
+    """See FenceOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FenceOperationResponse: _TypeAlias = FenceOperationResponse  # noqa: Y015
+
+@_typing.final
 class GetNodeFactsRequest(_message.Message):
     """See GetNodeFacts."""
 
@@ -154,19 +197,23 @@ class DetachPeerRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
     hostname: _builtins.str
     """Storage host name of the peer."""
+    force: _builtins.bool
+    """Whether a peer that does not answer is taken out too; it must have no bricks."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         hostname: _builtins.str = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostname", b"hostname", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "hostname", b"hostname", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -644,6 +691,7 @@ class AddBricksRequest(_message.Message):
     BRICKS_FIELD_NUMBER: _builtins.int
     ARBITER_FIELD_NUMBER: _builtins.int
     REBALANCE_FIELD_NUMBER: _builtins.int
+    KNOWN_BRICKS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
     name: _builtins.str
@@ -662,6 +710,10 @@ class AddBricksRequest(_message.Message):
     def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
         """The new bricks as storage host and path, by set, then by position."""
 
+    @_builtins.property
+    def known_bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
+        """The bricks that the volume has without the new ones; a volume that carries no id is known by them."""
+
     def __init__(
         self,
         *,
@@ -672,10 +724,11 @@ class AddBricksRequest(_message.Message):
         bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
         arbiter: _builtins.bool = ...,
         rebalance: _builtins.bool = ...,
+        known_bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arbiter", b"arbiter", "bricks", b"bricks", "durability", b"durability", "name", b"name", "rebalance", b"rebalance", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arbiter", b"arbiter", "bricks", b"bricks", "durability", b"durability", "known_bricks", b"known_bricks", "name", b"name", "rebalance", b"rebalance", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -709,6 +762,7 @@ class RemoveBricksRequest(_message.Message):
     VOLUME_ID_FIELD_NUMBER: _builtins.int
     DURABILITY_FIELD_NUMBER: _builtins.int
     BRICKS_FIELD_NUMBER: _builtins.int
+    KNOWN_BRICKS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
     name: _builtins.str
@@ -723,6 +777,10 @@ class RemoveBricksRequest(_message.Message):
     def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
         """The bricks as storage host and path, by set, then by position."""
 
+    @_builtins.property
+    def known_bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
+        """The bricks that the volume keeps; a volume that carries no id is known by them."""
+
     def __init__(
         self,
         *,
@@ -731,10 +789,11 @@ class RemoveBricksRequest(_message.Message):
         volume_id: _builtins.str = ...,
         durability: _volume_pb2.Durability | None = ...,
         bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
+        known_bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "durability", b"durability", "name", b"name", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "durability", b"durability", "known_bricks", b"known_bricks", "name", b"name", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -768,6 +827,7 @@ class CloneVolumeRequest(_message.Message):
     SOURCE_VOLUME_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     VOLUME_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_BRICKS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
     source_name: _builtins.str
@@ -778,6 +838,10 @@ class CloneVolumeRequest(_message.Message):
     """Name of the copy."""
     volume_id: _builtins.str
     """Id of the copy; stored in the copy as option user.heketi.id."""
+    @_builtins.property
+    def source_bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GlusterBrick]:
+        """The bricks of the volume to copy; one that carries no id is known by them."""
+
     def __init__(
         self,
         *,
@@ -786,10 +850,11 @@ class CloneVolumeRequest(_message.Message):
         source_volume_id: _builtins.str = ...,
         name: _builtins.str = ...,
         volume_id: _builtins.str = ...,
+        source_bricks: _abc.Iterable[Global___GlusterBrick] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "source_name", b"source_name", "source_volume_id", b"source_volume_id", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "source_bricks", b"source_bricks", "source_name", b"source_name", "source_volume_id", b"source_volume_id", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -878,3 +943,721 @@ class RemoveOrphanCopiesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemoveOrphanCopiesResponse: _TypeAlias = RemoveOrphanCopiesResponse  # noqa: Y015
+
+@_typing.final
+class ListVolumesRequest(_message.Message):
+    """See ListVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVolumesRequest: _TypeAlias = ListVolumesRequest  # noqa: Y015
+
+@_typing.final
+class ListVolumesResponse(_message.Message):
+    """See ListVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUMES_FIELD_NUMBER: _builtins.int
+    SNAPSHOTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def volumes(self) -> _containers.RepeatedCompositeFieldContainer[_facts_pb2.GlusterVolumeFacts]:
+        """All volumes."""
+
+    @_builtins.property
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[_facts_pb2.GlusterSnapshotFacts]:
+        """All snapshots."""
+
+    def __init__(
+        self,
+        *,
+        volumes: _abc.Iterable[_facts_pb2.GlusterVolumeFacts] | None = ...,
+        snapshots: _abc.Iterable[_facts_pb2.GlusterSnapshotFacts] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["snapshots", b"snapshots", "volumes", b"volumes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVolumesResponse: _TypeAlias = ListVolumesResponse  # noqa: Y015
+
+@_typing.final
+class RestoreBrickRequest(_message.Message):
+    """See RestoreBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BRICK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable, 1 to 128 characters."""
+    @_builtins.property
+    def brick(self) -> _volume_pb2.Brick:
+        """The brick: ids and names."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        brick: _volume_pb2.Brick | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreBrickRequest: _TypeAlias = RestoreBrickRequest  # noqa: Y015
+
+@_typing.final
+class RestoreBrickResponse(_message.Message):
+    """See RestoreBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOUNTED_FIELD_NUMBER: _builtins.int
+    LISTED_FIELD_NUMBER: _builtins.int
+    mounted: _builtins.bool
+    """Whether it was not mounted before."""
+    listed: _builtins.bool
+    """Whether it was not in the fstab file before."""
+    def __init__(
+        self,
+        *,
+        mounted: _builtins.bool = ...,
+        listed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listed", b"listed", "mounted", b"mounted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreBrickResponse: _TypeAlias = RestoreBrickResponse  # noqa: Y015
+
+@_typing.final
+class RemoveOrphanBrickRequest(_message.Message):
+    """See RemoveOrphanBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    BRICK_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable, 1 to 128 characters."""
+    device_id: _builtins.str
+    """Id of the device in whose volume group it is."""
+    brick_id: _builtins.str
+    """Id of the brick, which is in the names of its LV and of its thin pool."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        brick_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_id", b"brick_id", "device_id", b"device_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveOrphanBrickRequest: _TypeAlias = RemoveOrphanBrickRequest  # noqa: Y015
+
+@_typing.final
+class RemoveOrphanBrickResponse(_message.Message):
+    """See RemoveOrphanBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THIN_POOL_REMOVED_FIELD_NUMBER: _builtins.int
+    thin_pool_removed: _builtins.bool
+    """Whether its thin pool is gone too."""
+    def __init__(
+        self,
+        *,
+        thin_pool_removed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["thin_pool_removed", b"thin_pool_removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveOrphanBrickResponse: _TypeAlias = RemoveOrphanBrickResponse  # noqa: Y015
+
+@_typing.final
+class StartVolumeRequest(_message.Message):
+    """See StartVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable, 1 to 128 characters."""
+    name: _builtins.str
+    """Name of the volume."""
+    volume_id: _builtins.str
+    """Its id."""
+    force: _builtins.bool
+    """Whether brick processes that a started volume lacks are started too. Only with all its bricks mounted: gluster would
+    take an empty mount point for a brick.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "name", b"name", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartVolumeRequest: _TypeAlias = StartVolumeRequest  # noqa: Y015
+
+@_typing.final
+class StartVolumeResponse(_message.Message):
+    """See StartVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartVolumeResponse: _TypeAlias = StartVolumeResponse  # noqa: Y015
+
+@_typing.final
+class ReplaceBrickRequest(_message.Message):
+    """See ReplaceBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    OLD_BRICK_FIELD_NUMBER: _builtins.int
+    NEW_BRICK_FIELD_NUMBER: _builtins.int
+    BRICK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    name: _builtins.str
+    """Name of the volume."""
+    volume_id: _builtins.str
+    """Id of the volume; one of that name with another id is refused."""
+    @_builtins.property
+    def old_brick(self) -> Global___GlusterBrick:
+        """The brick that leaves."""
+
+    @_builtins.property
+    def new_brick(self) -> Global___GlusterBrick:
+        """The brick that takes its place, as gluster addresses it."""
+
+    @_builtins.property
+    def brick(self) -> _volume_pb2.Brick:
+        """The same with its ids and names."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+        old_brick: Global___GlusterBrick | None = ...,
+        new_brick: Global___GlusterBrick | None = ...,
+        brick: _volume_pb2.Brick | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "new_brick", b"new_brick", "old_brick", b"old_brick"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "name", b"name", "new_brick", b"new_brick", "old_brick", b"old_brick", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaceBrickRequest: _TypeAlias = ReplaceBrickRequest  # noqa: Y015
+
+@_typing.final
+class ReplaceBrickResponse(_message.Message):
+    """See ReplaceBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaceBrickResponse: _TypeAlias = ReplaceBrickResponse  # noqa: Y015
+
+@_typing.final
+class SettleReplacementRequest(_message.Message):
+    """See SettleReplacement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NEW_BRICK_FIELD_NUMBER: _builtins.int
+    BRICK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    name: _builtins.str
+    """Name of the volume."""
+    volume_id: _builtins.str
+    """Id of the volume; one of that name with another id counts as absent."""
+    @_builtins.property
+    def new_brick(self) -> Global___GlusterBrick:
+        """The brick that was to take a place, as gluster addresses it."""
+
+    @_builtins.property
+    def brick(self) -> _volume_pb2.Brick:
+        """The same with its ids and names."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+        new_brick: Global___GlusterBrick | None = ...,
+        brick: _volume_pb2.Brick | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "new_brick", b"new_brick"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "name", b"name", "new_brick", b"new_brick", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleReplacementRequest: _TypeAlias = SettleReplacementRequest  # noqa: Y015
+
+@_typing.final
+class SettleReplacementResponse(_message.Message):
+    """See SettleReplacement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLACED_FIELD_NUMBER: _builtins.int
+    replaced: _builtins.bool
+    """Whether the volume has the brick."""
+    def __init__(
+        self,
+        *,
+        replaced: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replaced", b"replaced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleReplacementResponse: _TypeAlias = SettleReplacementResponse  # noqa: Y015
+
+@_typing.final
+class GetHealStatusRequest(_message.Message):
+    """See GetHealStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the volume."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHealStatusRequest: _TypeAlias = GetHealStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetHealStatusResponse(_message.Message):
+    """See GetHealStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[_facts_pb2.BrickHealFacts]:
+        """One for each brick that gluster reports, in gluster's order."""
+
+    def __init__(
+        self,
+        *,
+        bricks: _abc.Iterable[_facts_pb2.BrickHealFacts] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHealStatusResponse: _TypeAlias = GetHealStatusResponse  # noqa: Y015
+
+@_typing.final
+class GrowDeviceRequest(_message.Message):
+    """See GrowDevice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    device_id: _builtins.str
+    """Id of the device."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrowDeviceRequest: _TypeAlias = GrowDeviceRequest  # noqa: Y015
+
+@_typing.final
+class GrowDeviceResponse(_message.Message):
+    """See GrowDevice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def facts(self) -> _device_pb2.DeviceFacts:
+        """What was measured."""
+
+    def __init__(
+        self,
+        *,
+        facts: _device_pb2.DeviceFacts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrowDeviceResponse: _TypeAlias = GrowDeviceResponse  # noqa: Y015
+
+@_typing.final
+class CreateBlockVolumeRequest(_message.Message):
+    """See CreateBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HOSTING_VOLUME_NAME_FIELD_NUMBER: _builtins.int
+    BLOCK_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    PREALLOC_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    hosting_volume_name: _builtins.str
+    """Name of the hosting volume."""
+    block_volume_id: _builtins.str
+    """Id of the block volume."""
+    name: _builtins.str
+    """Name of the block volume."""
+    size_bytes: _builtins.int
+    """Size in bytes, a multiple of 1 GiB."""
+    auth: _builtins.bool
+    """Whether initiators must log in."""
+    prealloc: _builtins.str
+    """"full" takes its space at once, "no" does not; empty means full."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Storage host names of the nodes that export it, one or more."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        hosting_volume_name: _builtins.str = ...,
+        block_volume_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        auth: _builtins.bool = ...,
+        prealloc: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "block_volume_id", b"block_volume_id", "hosting_volume_name", b"hosting_volume_name", "hosts", b"hosts", "name", b"name", "prealloc", b"prealloc", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBlockVolumeRequest: _TypeAlias = CreateBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class CreateBlockVolumeResponse(_message.Message):
+    """See CreateBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IQN_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    iqn: _builtins.str
+    """Its iSCSI qualified name."""
+    username: _builtins.str
+    """What initiators log in with; empty without auth."""
+    password: _builtins.str
+    """A secret; empty without auth."""
+    def __init__(
+        self,
+        *,
+        iqn: _builtins.str = ...,
+        username: _builtins.str = ...,
+        password: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iqn", b"iqn", "password", b"password", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBlockVolumeResponse: _TypeAlias = CreateBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class DeleteBlockVolumeRequest(_message.Message):
+    """See DeleteBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HOSTING_VOLUME_NAME_FIELD_NUMBER: _builtins.int
+    BLOCK_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    hosting_volume_name: _builtins.str
+    """Name of the hosting volume."""
+    block_volume_id: _builtins.str
+    """Id of the block volume; a late request to make it is refused from now on."""
+    name: _builtins.str
+    """Name of the block volume."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        hosting_volume_name: _builtins.str = ...,
+        block_volume_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_id", b"block_volume_id", "hosting_volume_name", b"hosting_volume_name", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBlockVolumeRequest: _TypeAlias = DeleteBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class DeleteBlockVolumeResponse(_message.Message):
+    """See DeleteBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBlockVolumeResponse: _TypeAlias = DeleteBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class ExpandBlockVolumeRequest(_message.Message):
+    """See ExpandBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HOSTING_VOLUME_NAME_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    hosting_volume_name: _builtins.str
+    """Name of the hosting volume."""
+    name: _builtins.str
+    """Name of the block volume."""
+    size_bytes: _builtins.int
+    """Its new size in bytes, a multiple of 1 GiB."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        hosting_volume_name: _builtins.str = ...,
+        name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosting_volume_name", b"hosting_volume_name", "name", b"name", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpandBlockVolumeRequest: _TypeAlias = ExpandBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class ExpandBlockVolumeResponse(_message.Message):
+    """See ExpandBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def block_volume(self) -> _facts_pb2.BlockVolumeFacts:
+        """What it is like now."""
+
+    def __init__(
+        self,
+        *,
+        block_volume: _facts_pb2.BlockVolumeFacts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpandBlockVolumeResponse: _TypeAlias = ExpandBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class GetBlockVolumeRequest(_message.Message):
+    """See GetBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTING_VOLUME_NAME_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    hosting_volume_name: _builtins.str
+    """Name of the hosting volume."""
+    name: _builtins.str
+    """Name of the block volume."""
+    def __init__(
+        self,
+        *,
+        hosting_volume_name: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosting_volume_name", b"hosting_volume_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockVolumeRequest: _TypeAlias = GetBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class GetBlockVolumeResponse(_message.Message):
+    """See GetBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def block_volume(self) -> _facts_pb2.BlockVolumeFacts:
+        """What it is like, without its password."""
+
+    def __init__(
+        self,
+        *,
+        block_volume: _facts_pb2.BlockVolumeFacts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockVolumeResponse: _TypeAlias = GetBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class ListBlockVolumesRequest(_message.Message):
+    """See ListBlockVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTING_VOLUME_NAME_FIELD_NUMBER: _builtins.int
+    hosting_volume_name: _builtins.str
+    """Name of the hosting volume."""
+    def __init__(
+        self,
+        *,
+        hosting_volume_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosting_volume_name", b"hosting_volume_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlockVolumesRequest: _TypeAlias = ListBlockVolumesRequest  # noqa: Y015
+
+@_typing.final
+class ListBlockVolumesResponse(_message.Message):
+    """See ListBlockVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names, ascending."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlockVolumesResponse: _TypeAlias = ListBlockVolumesResponse  # noqa: Y015

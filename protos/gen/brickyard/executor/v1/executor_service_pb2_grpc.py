@@ -30,6 +30,9 @@ class ExecutorServiceStub:
 
     Changes are idempotent: they bring about a state or its absence. A change goes on when its caller goes away; a repeated
     request_id joins the running call or gets the answer of the finished one. A change that failed may be repeated.
+
+    The metadata key brickyard-epoch of a change, a decimal number, says in which epoch of its operation it was asked for;
+    the operation's id is the part of request_id before the slash. A change of an epoch that is over fails with LEASE_LOST.
     """
 
     def __init__(self, channel):
@@ -38,6 +41,11 @@ class ExecutorServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.FenceOperation = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/FenceOperation',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.FenceOperationRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.FenceOperationResponse.FromString,
+                _registered_method=True)
         self.GetNodeFacts = channel.unary_unary(
                 '/brickyard.executor.v1.ExecutorService/GetNodeFacts',
                 request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetNodeFactsRequest.SerializeToString,
@@ -67,6 +75,11 @@ class ExecutorServiceStub:
                 '/brickyard.executor.v1.ExecutorService/GetDevice',
                 request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetDeviceRequest.SerializeToString,
                 response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetDeviceResponse.FromString,
+                _registered_method=True)
+        self.GrowDevice = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/GrowDevice',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GrowDeviceRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GrowDeviceResponse.FromString,
                 _registered_method=True)
         self.DeleteDevice = channel.unary_unary(
                 '/brickyard.executor.v1.ExecutorService/DeleteDevice',
@@ -113,10 +126,70 @@ class ExecutorServiceStub:
                 request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesRequest.SerializeToString,
                 response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesResponse.FromString,
                 _registered_method=True)
+        self.ReplaceBrick = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/ReplaceBrick',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ReplaceBrickRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ReplaceBrickResponse.FromString,
+                _registered_method=True)
+        self.SettleReplacement = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/SettleReplacement',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SettleReplacementRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SettleReplacementResponse.FromString,
+                _registered_method=True)
+        self.GetHealStatus = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/GetHealStatus',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetHealStatusRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetHealStatusResponse.FromString,
+                _registered_method=True)
         self.GetVolume = channel.unary_unary(
                 '/brickyard.executor.v1.ExecutorService/GetVolume',
                 request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetVolumeRequest.SerializeToString,
                 response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetVolumeResponse.FromString,
+                _registered_method=True)
+        self.CreateBlockVolume = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/CreateBlockVolume',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CreateBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CreateBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.DeleteBlockVolume = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/DeleteBlockVolume',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.ExpandBlockVolume = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/ExpandBlockVolume',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ExpandBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ExpandBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.GetBlockVolume = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/GetBlockVolume',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.ListBlockVolumes = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/ListBlockVolumes',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListBlockVolumesRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListBlockVolumesResponse.FromString,
+                _registered_method=True)
+        self.ListVolumes = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/ListVolumes',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListVolumesRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListVolumesResponse.FromString,
+                _registered_method=True)
+        self.RestoreBrick = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/RestoreBrick',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RestoreBrickRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RestoreBrickResponse.FromString,
+                _registered_method=True)
+        self.RemoveOrphanBrick = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/RemoveOrphanBrick',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanBrickRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanBrickResponse.FromString,
+                _registered_method=True)
+        self.StartVolume = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/StartVolume',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.StartVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.StartVolumeResponse.FromString,
                 _registered_method=True)
 
 
@@ -125,7 +198,18 @@ class ExecutorServiceServicer:
 
     Changes are idempotent: they bring about a state or its absence. A change goes on when its caller goes away; a repeated
     request_id joins the running call or gets the answer of the finished one. A change that failed may be repeated.
+
+    The metadata key brickyard-epoch of a change, a decimal number, says in which epoch of its operation it was asked for;
+    the operation's id is the part of request_id before the slash. A change of an epoch that is over fails with LEASE_LOST.
     """
+
+    def FenceOperation(self, request, context):
+        """Ends all epochs of an operation before the given one: their changes that run are awaited, and those that come later
+        are refused. Fails with DEADLINE_EXCEEDED when one does not end in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetNodeFacts(self, request, context):
         """What the agent sees on its node.
@@ -157,7 +241,7 @@ class ExecutorServiceServicer:
 
     def CreateDevice(self, request, context):
         """Makes a disk a physical volume with a volume group vg_<device id>, or finds it made.
-        Fails with DEVICE_NOT_ALLOWED, DEVICE_NOT_FOUND_ON_NODE, DEVICE_IN_USE and LVM_FAILED.
+        Fails with DEVICE_NOT_ALLOWED, DEVICE_NOT_FOUND_ON_NODE, DEVICE_IN_USE, DEVICE_UNFIT and LVM_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,6 +249,14 @@ class ExecutorServiceServicer:
 
     def GetDevice(self, request, context):
         """Measures a device. Fails with DEVICE_NOT_FOUND_ON_NODE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrowDevice(self, request, context):
+        """Takes up what the disk of a device has grown by, and measures the device. Fails with DEVICE_NOT_FOUND_ON_NODE and
+        LVM_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,8 +331,102 @@ class ExecutorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaceBrick(self, request, context):
+        """Puts a brick of this node in the place of another brick of a volume and starts the heal; done already is a success.
+        Fails with GLUSTER_FAILED, GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and
+        OPERATION_ENDED after SettleReplacement has forbidden it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleReplacement(self, request, context):
+        """Whether a brick of this node has taken its place in a volume. If not, it never will: a ReplaceBrick that runs is
+        awaited, one that comes later is refused. Fails with GLUSTER_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHealStatus(self, request, context):
+        """What the bricks of a volume have to heal. Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetVolume(self, request, context):
         """A volume as glusterd sees it. Fails with GLUSTER_VOLUME_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateBlockVolume(self, request, context):
+        """Makes a block volume in a started hosting volume, or finds it made. Its answer is not kept by request_id: it has a
+        secret. Fails with GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED, and OPERATION_ENDED when it is late.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBlockVolume(self, request, context):
+        """Removes a block volume; absent is a success. Fails with GLUSTER_BLOCK_NOT_INSTALLED and GLUSTER_BLOCK_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExpandBlockVolume(self, request, context):
+        """Makes a block volume larger on every host, or on those that an earlier attempt left out. Fails with
+        GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED and GLUSTER_BLOCK_VOLUME_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBlockVolume(self, request, context):
+        """A block volume as gluster-block describes it. Fails with GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED and
+        GLUSTER_BLOCK_VOLUME_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBlockVolumes(self, request, context):
+        """Names of the block volumes in a hosting volume. Fails with GLUSTER_BLOCK_NOT_INSTALLED and GLUSTER_BLOCK_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVolumes(self, request, context):
+        """All volumes and snapshots as glusterd sees them. Fails with GLUSTERD_NOT_RUNNING and GLUSTER_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreBrick(self, request, context):
+        """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either.
+        Fails with LVM_FAILED, FILESYSTEM_FAILED and OPERATION_ENDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveOrphanBrick(self, request, context):
+        """Removes a brick that nobody knows: its LV, its thin pool if nothing else uses it, its mount and its fstab entry.
+        Fails with BRICK_IN_USE when a gluster volume or snapshot uses it, GLUSTERD_NOT_RUNNING when that cannot be told,
+        BRICK_BUSY and LVM_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartVolume(self, request, context):
+        """Starts a volume, or the brick processes that it lacks; a started one is a success. A volume of that name with another
+        id is refused. Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,6 +435,11 @@ class ExecutorServiceServicer:
 
 def add_ExecutorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'FenceOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.FenceOperation,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.FenceOperationRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.FenceOperationResponse.SerializeToString,
+            ),
             'GetNodeFacts': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNodeFacts,
                     request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetNodeFactsRequest.FromString,
@@ -278,6 +469,11 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
                     servicer.GetDevice,
                     request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetDeviceRequest.FromString,
                     response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetDeviceResponse.SerializeToString,
+            ),
+            'GrowDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrowDevice,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GrowDeviceRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GrowDeviceResponse.SerializeToString,
             ),
             'DeleteDevice': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDevice,
@@ -324,10 +520,70 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
                     request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesRequest.FromString,
                     response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanCopiesResponse.SerializeToString,
             ),
+            'ReplaceBrick': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaceBrick,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ReplaceBrickRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ReplaceBrickResponse.SerializeToString,
+            ),
+            'SettleReplacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleReplacement,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SettleReplacementRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SettleReplacementResponse.SerializeToString,
+            ),
+            'GetHealStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHealStatus,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetHealStatusRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetHealStatusResponse.SerializeToString,
+            ),
             'GetVolume': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVolume,
                     request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetVolumeRequest.FromString,
                     response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetVolumeResponse.SerializeToString,
+            ),
+            'CreateBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBlockVolume,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CreateBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CreateBlockVolumeResponse.SerializeToString,
+            ),
+            'DeleteBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBlockVolume,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBlockVolumeResponse.SerializeToString,
+            ),
+            'ExpandBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExpandBlockVolume,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ExpandBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ExpandBlockVolumeResponse.SerializeToString,
+            ),
+            'GetBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBlockVolume,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetBlockVolumeResponse.SerializeToString,
+            ),
+            'ListBlockVolumes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBlockVolumes,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListBlockVolumesRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListBlockVolumesResponse.SerializeToString,
+            ),
+            'ListVolumes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVolumes,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListVolumesRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListVolumesResponse.SerializeToString,
+            ),
+            'RestoreBrick': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreBrick,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RestoreBrickRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RestoreBrickResponse.SerializeToString,
+            ),
+            'RemoveOrphanBrick': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveOrphanBrick,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanBrickRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanBrickResponse.SerializeToString,
+            ),
+            'StartVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartVolume,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.StartVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.StartVolumeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -342,7 +598,37 @@ class ExecutorService:
 
     Changes are idempotent: they bring about a state or its absence. A change goes on when its caller goes away; a repeated
     request_id joins the running call or gets the answer of the finished one. A change that failed may be repeated.
+
+    The metadata key brickyard-epoch of a change, a decimal number, says in which epoch of its operation it was asked for;
+    the operation's id is the part of request_id before the slash. A change of an epoch that is over fails with LEASE_LOST.
     """
+
+    @staticmethod
+    def FenceOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/FenceOperation',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.FenceOperationRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.FenceOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetNodeFacts(request,
@@ -496,6 +782,33 @@ class ExecutorService:
             '/brickyard.executor.v1.ExecutorService/GetDevice',
             brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetDeviceRequest.SerializeToString,
             brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrowDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/GrowDevice',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GrowDeviceRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GrowDeviceResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -750,6 +1063,87 @@ class ExecutorService:
             _registered_method=True)
 
     @staticmethod
+    def ReplaceBrick(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/ReplaceBrick',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ReplaceBrickRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ReplaceBrickResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleReplacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/SettleReplacement',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SettleReplacementRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SettleReplacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHealStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/GetHealStatus',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetHealStatusRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetHealStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetVolume(request,
             target,
             options=(),
@@ -766,6 +1160,249 @@ class ExecutorService:
             '/brickyard.executor.v1.ExecutorService/GetVolume',
             brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetVolumeRequest.SerializeToString,
             brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/CreateBlockVolume',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CreateBlockVolumeRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CreateBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/DeleteBlockVolume',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBlockVolumeRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExpandBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/ExpandBlockVolume',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ExpandBlockVolumeRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ExpandBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/GetBlockVolume',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetBlockVolumeRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.GetBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBlockVolumes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/ListBlockVolumes',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListBlockVolumesRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListBlockVolumesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVolumes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/ListVolumes',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListVolumesRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.ListVolumesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreBrick(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/RestoreBrick',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RestoreBrickRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RestoreBrickResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveOrphanBrick(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/RemoveOrphanBrick',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanBrickRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.RemoveOrphanBrickResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/StartVolume',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.StartVolumeRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.StartVolumeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,12 +31,19 @@ class ExecutorServiceStub:
 
     Changes are idempotent: they bring about a state or its absence. A change goes on when its caller goes away; a repeated
     request_id joins the running call or gets the answer of the finished one. A change that failed may be repeated.
+
+    The metadata key brickyard-epoch of a change, a decimal number, says in which epoch of its operation it was asked for;
+    the operation's id is the part of request_id before the slash. A change of an epoch that is over fails with LEASE_LOST.
     """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExecutorServiceAsyncStub: ...
+    FenceOperation: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.FenceOperationRequest, _executor_service_pb2.FenceOperationResponse]
+    """Ends all epochs of an operation before the given one: their changes that run are awaited, and those that come later
+    are refused. Fails with DEADLINE_EXCEEDED when one does not end in time.
+    """
     GetNodeFacts: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetNodeFactsRequest, _executor_service_pb2.GetNodeFactsResponse]
     """What the agent sees on its node."""
     GetGlusterd: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetGlusterdRequest, _executor_service_pb2.GetGlusterdResponse]
@@ -47,10 +54,14 @@ class ExecutorServiceStub:
     """Takes a host out of this node's pool; a host that is no peer is a success. Fails with GLUSTER_FAILED."""
     CreateDevice: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.CreateDeviceRequest, _executor_service_pb2.CreateDeviceResponse]
     """Makes a disk a physical volume with a volume group vg_<device id>, or finds it made.
-    Fails with DEVICE_NOT_ALLOWED, DEVICE_NOT_FOUND_ON_NODE, DEVICE_IN_USE and LVM_FAILED.
+    Fails with DEVICE_NOT_ALLOWED, DEVICE_NOT_FOUND_ON_NODE, DEVICE_IN_USE, DEVICE_UNFIT and LVM_FAILED.
     """
     GetDevice: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetDeviceRequest, _executor_service_pb2.GetDeviceResponse]
     """Measures a device. Fails with DEVICE_NOT_FOUND_ON_NODE."""
+    GrowDevice: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GrowDeviceRequest, _executor_service_pb2.GrowDeviceResponse]
+    """Takes up what the disk of a device has grown by, and measures the device. Fails with DEVICE_NOT_FOUND_ON_NODE and
+    LVM_FAILED.
+    """
     DeleteDevice: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteDeviceRequest, _executor_service_pb2.DeleteDeviceResponse]
     """Removes the volume group and the physical volume of a device; absent is a success. Fails with LVM_FAILED."""
     CreateBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.CreateBrickRequest, _executor_service_pb2.CreateBrickResponse]
@@ -81,8 +92,50 @@ class ExecutorServiceStub:
     """Removes the LVs of a thin pool that gluster made for copies and that no gluster volume or snapshot uses any more.
     Fails with LVM_FAILED and GLUSTER_FAILED.
     """
+    ReplaceBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.ReplaceBrickRequest, _executor_service_pb2.ReplaceBrickResponse]
+    """Puts a brick of this node in the place of another brick of a volume and starts the heal; done already is a success.
+    Fails with GLUSTER_FAILED, GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and
+    OPERATION_ENDED after SettleReplacement has forbidden it.
+    """
+    SettleReplacement: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.SettleReplacementRequest, _executor_service_pb2.SettleReplacementResponse]
+    """Whether a brick of this node has taken its place in a volume. If not, it never will: a ReplaceBrick that runs is
+    awaited, one that comes later is refused. Fails with GLUSTER_FAILED.
+    """
+    GetHealStatus: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetHealStatusRequest, _executor_service_pb2.GetHealStatusResponse]
+    """What the bricks of a volume have to heal. Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND."""
     GetVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetVolumeRequest, _executor_service_pb2.GetVolumeResponse]
     """A volume as glusterd sees it. Fails with GLUSTER_VOLUME_NOT_FOUND."""
+    CreateBlockVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.CreateBlockVolumeRequest, _executor_service_pb2.CreateBlockVolumeResponse]
+    """Makes a block volume in a started hosting volume, or finds it made. Its answer is not kept by request_id: it has a
+    secret. Fails with GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED, and OPERATION_ENDED when it is late.
+    """
+    DeleteBlockVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteBlockVolumeRequest, _executor_service_pb2.DeleteBlockVolumeResponse]
+    """Removes a block volume; absent is a success. Fails with GLUSTER_BLOCK_NOT_INSTALLED and GLUSTER_BLOCK_FAILED."""
+    ExpandBlockVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.ExpandBlockVolumeRequest, _executor_service_pb2.ExpandBlockVolumeResponse]
+    """Makes a block volume larger on every host, or on those that an earlier attempt left out. Fails with
+    GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED and GLUSTER_BLOCK_VOLUME_NOT_FOUND.
+    """
+    GetBlockVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetBlockVolumeRequest, _executor_service_pb2.GetBlockVolumeResponse]
+    """A block volume as gluster-block describes it. Fails with GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED and
+    GLUSTER_BLOCK_VOLUME_NOT_FOUND.
+    """
+    ListBlockVolumes: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.ListBlockVolumesRequest, _executor_service_pb2.ListBlockVolumesResponse]
+    """Names of the block volumes in a hosting volume. Fails with GLUSTER_BLOCK_NOT_INSTALLED and GLUSTER_BLOCK_FAILED."""
+    ListVolumes: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.ListVolumesRequest, _executor_service_pb2.ListVolumesResponse]
+    """All volumes and snapshots as glusterd sees them. Fails with GLUSTERD_NOT_RUNNING and GLUSTER_FAILED."""
+    RestoreBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.RestoreBrickRequest, _executor_service_pb2.RestoreBrickResponse]
+    """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either.
+    Fails with LVM_FAILED, FILESYSTEM_FAILED and OPERATION_ENDED.
+    """
+    RemoveOrphanBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.RemoveOrphanBrickRequest, _executor_service_pb2.RemoveOrphanBrickResponse]
+    """Removes a brick that nobody knows: its LV, its thin pool if nothing else uses it, its mount and its fstab entry.
+    Fails with BRICK_IN_USE when a gluster volume or snapshot uses it, GLUSTERD_NOT_RUNNING when that cannot be told,
+    BRICK_BUSY and LVM_FAILED.
+    """
+    StartVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.StartVolumeRequest, _executor_service_pb2.StartVolumeResponse]
+    """Starts a volume, or the brick processes that it lacks; a started one is a success. A volume of that name with another
+    id is refused. Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class ExecutorServiceAsyncStub(ExecutorServiceStub):
@@ -90,9 +143,16 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
 
     Changes are idempotent: they bring about a state or its absence. A change goes on when its caller goes away; a repeated
     request_id joins the running call or gets the answer of the finished one. A change that failed may be repeated.
+
+    The metadata key brickyard-epoch of a change, a decimal number, says in which epoch of its operation it was asked for;
+    the operation's id is the part of request_id before the slash. A change of an epoch that is over fails with LEASE_LOST.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    FenceOperation: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.FenceOperationRequest, _executor_service_pb2.FenceOperationResponse]  # type: ignore[assignment]
+    """Ends all epochs of an operation before the given one: their changes that run are awaited, and those that come later
+    are refused. Fails with DEADLINE_EXCEEDED when one does not end in time.
+    """
     GetNodeFacts: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetNodeFactsRequest, _executor_service_pb2.GetNodeFactsResponse]  # type: ignore[assignment]
     """What the agent sees on its node."""
     GetGlusterd: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetGlusterdRequest, _executor_service_pb2.GetGlusterdResponse]  # type: ignore[assignment]
@@ -103,10 +163,14 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     """Takes a host out of this node's pool; a host that is no peer is a success. Fails with GLUSTER_FAILED."""
     CreateDevice: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.CreateDeviceRequest, _executor_service_pb2.CreateDeviceResponse]  # type: ignore[assignment]
     """Makes a disk a physical volume with a volume group vg_<device id>, or finds it made.
-    Fails with DEVICE_NOT_ALLOWED, DEVICE_NOT_FOUND_ON_NODE, DEVICE_IN_USE and LVM_FAILED.
+    Fails with DEVICE_NOT_ALLOWED, DEVICE_NOT_FOUND_ON_NODE, DEVICE_IN_USE, DEVICE_UNFIT and LVM_FAILED.
     """
     GetDevice: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetDeviceRequest, _executor_service_pb2.GetDeviceResponse]  # type: ignore[assignment]
     """Measures a device. Fails with DEVICE_NOT_FOUND_ON_NODE."""
+    GrowDevice: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GrowDeviceRequest, _executor_service_pb2.GrowDeviceResponse]  # type: ignore[assignment]
+    """Takes up what the disk of a device has grown by, and measures the device. Fails with DEVICE_NOT_FOUND_ON_NODE and
+    LVM_FAILED.
+    """
     DeleteDevice: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteDeviceRequest, _executor_service_pb2.DeleteDeviceResponse]  # type: ignore[assignment]
     """Removes the volume group and the physical volume of a device; absent is a success. Fails with LVM_FAILED."""
     CreateBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.CreateBrickRequest, _executor_service_pb2.CreateBrickResponse]  # type: ignore[assignment]
@@ -137,15 +201,70 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     """Removes the LVs of a thin pool that gluster made for copies and that no gluster volume or snapshot uses any more.
     Fails with LVM_FAILED and GLUSTER_FAILED.
     """
+    ReplaceBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.ReplaceBrickRequest, _executor_service_pb2.ReplaceBrickResponse]  # type: ignore[assignment]
+    """Puts a brick of this node in the place of another brick of a volume and starts the heal; done already is a success.
+    Fails with GLUSTER_FAILED, GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and
+    OPERATION_ENDED after SettleReplacement has forbidden it.
+    """
+    SettleReplacement: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.SettleReplacementRequest, _executor_service_pb2.SettleReplacementResponse]  # type: ignore[assignment]
+    """Whether a brick of this node has taken its place in a volume. If not, it never will: a ReplaceBrick that runs is
+    awaited, one that comes later is refused. Fails with GLUSTER_FAILED.
+    """
+    GetHealStatus: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetHealStatusRequest, _executor_service_pb2.GetHealStatusResponse]  # type: ignore[assignment]
+    """What the bricks of a volume have to heal. Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND."""
     GetVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetVolumeRequest, _executor_service_pb2.GetVolumeResponse]  # type: ignore[assignment]
     """A volume as glusterd sees it. Fails with GLUSTER_VOLUME_NOT_FOUND."""
+    CreateBlockVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.CreateBlockVolumeRequest, _executor_service_pb2.CreateBlockVolumeResponse]  # type: ignore[assignment]
+    """Makes a block volume in a started hosting volume, or finds it made. Its answer is not kept by request_id: it has a
+    secret. Fails with GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED, and OPERATION_ENDED when it is late.
+    """
+    DeleteBlockVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteBlockVolumeRequest, _executor_service_pb2.DeleteBlockVolumeResponse]  # type: ignore[assignment]
+    """Removes a block volume; absent is a success. Fails with GLUSTER_BLOCK_NOT_INSTALLED and GLUSTER_BLOCK_FAILED."""
+    ExpandBlockVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.ExpandBlockVolumeRequest, _executor_service_pb2.ExpandBlockVolumeResponse]  # type: ignore[assignment]
+    """Makes a block volume larger on every host, or on those that an earlier attempt left out. Fails with
+    GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED and GLUSTER_BLOCK_VOLUME_NOT_FOUND.
+    """
+    GetBlockVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetBlockVolumeRequest, _executor_service_pb2.GetBlockVolumeResponse]  # type: ignore[assignment]
+    """A block volume as gluster-block describes it. Fails with GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED and
+    GLUSTER_BLOCK_VOLUME_NOT_FOUND.
+    """
+    ListBlockVolumes: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.ListBlockVolumesRequest, _executor_service_pb2.ListBlockVolumesResponse]  # type: ignore[assignment]
+    """Names of the block volumes in a hosting volume. Fails with GLUSTER_BLOCK_NOT_INSTALLED and GLUSTER_BLOCK_FAILED."""
+    ListVolumes: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.ListVolumesRequest, _executor_service_pb2.ListVolumesResponse]  # type: ignore[assignment]
+    """All volumes and snapshots as glusterd sees them. Fails with GLUSTERD_NOT_RUNNING and GLUSTER_FAILED."""
+    RestoreBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.RestoreBrickRequest, _executor_service_pb2.RestoreBrickResponse]  # type: ignore[assignment]
+    """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either.
+    Fails with LVM_FAILED, FILESYSTEM_FAILED and OPERATION_ENDED.
+    """
+    RemoveOrphanBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.RemoveOrphanBrickRequest, _executor_service_pb2.RemoveOrphanBrickResponse]  # type: ignore[assignment]
+    """Removes a brick that nobody knows: its LV, its thin pool if nothing else uses it, its mount and its fstab entry.
+    Fails with BRICK_IN_USE when a gluster volume or snapshot uses it, GLUSTERD_NOT_RUNNING when that cannot be told,
+    BRICK_BUSY and LVM_FAILED.
+    """
+    StartVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.StartVolumeRequest, _executor_service_pb2.StartVolumeResponse]  # type: ignore[assignment]
+    """Starts a volume, or the brick processes that it lacks; a started one is a success. A volume of that name with another
+    id is refused. Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+    """
 
 class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
     """The agent of one storage node. It runs fixed commands on its own node and no others.
 
     Changes are idempotent: they bring about a state or its absence. A change goes on when its caller goes away; a repeated
     request_id joins the running call or gets the answer of the finished one. A change that failed may be repeated.
+
+    The metadata key brickyard-epoch of a change, a decimal number, says in which epoch of its operation it was asked for;
+    the operation's id is the part of request_id before the slash. A change of an epoch that is over fails with LEASE_LOST.
     """
+
+    @_abc_1.abstractmethod
+    def FenceOperation(
+        self,
+        request: _executor_service_pb2.FenceOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.FenceOperationResponse, _abc.Awaitable[_executor_service_pb2.FenceOperationResponse]]:
+        """Ends all epochs of an operation before the given one: their changes that run are awaited, and those that come later
+        are refused. Fails with DEADLINE_EXCEEDED when one does not end in time.
+        """
 
     @_abc_1.abstractmethod
     def GetNodeFacts(
@@ -186,7 +305,7 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.CreateDeviceResponse, _abc.Awaitable[_executor_service_pb2.CreateDeviceResponse]]:
         """Makes a disk a physical volume with a volume group vg_<device id>, or finds it made.
-        Fails with DEVICE_NOT_ALLOWED, DEVICE_NOT_FOUND_ON_NODE, DEVICE_IN_USE and LVM_FAILED.
+        Fails with DEVICE_NOT_ALLOWED, DEVICE_NOT_FOUND_ON_NODE, DEVICE_IN_USE, DEVICE_UNFIT and LVM_FAILED.
         """
 
     @_abc_1.abstractmethod
@@ -196,6 +315,16 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.GetDeviceResponse, _abc.Awaitable[_executor_service_pb2.GetDeviceResponse]]:
         """Measures a device. Fails with DEVICE_NOT_FOUND_ON_NODE."""
+
+    @_abc_1.abstractmethod
+    def GrowDevice(
+        self,
+        request: _executor_service_pb2.GrowDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.GrowDeviceResponse, _abc.Awaitable[_executor_service_pb2.GrowDeviceResponse]]:
+        """Takes up what the disk of a device has grown by, and measures the device. Fails with DEVICE_NOT_FOUND_ON_NODE and
+        LVM_FAILED.
+        """
 
     @_abc_1.abstractmethod
     def DeleteDevice(
@@ -282,11 +411,125 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReplaceBrick(
+        self,
+        request: _executor_service_pb2.ReplaceBrickRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.ReplaceBrickResponse, _abc.Awaitable[_executor_service_pb2.ReplaceBrickResponse]]:
+        """Puts a brick of this node in the place of another brick of a volume and starts the heal; done already is a success.
+        Fails with GLUSTER_FAILED, GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and
+        OPERATION_ENDED after SettleReplacement has forbidden it.
+        """
+
+    @_abc_1.abstractmethod
+    def SettleReplacement(
+        self,
+        request: _executor_service_pb2.SettleReplacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.SettleReplacementResponse, _abc.Awaitable[_executor_service_pb2.SettleReplacementResponse]]:
+        """Whether a brick of this node has taken its place in a volume. If not, it never will: a ReplaceBrick that runs is
+        awaited, one that comes later is refused. Fails with GLUSTER_FAILED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHealStatus(
+        self,
+        request: _executor_service_pb2.GetHealStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.GetHealStatusResponse, _abc.Awaitable[_executor_service_pb2.GetHealStatusResponse]]:
+        """What the bricks of a volume have to heal. Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
     def GetVolume(
         self,
         request: _executor_service_pb2.GetVolumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.GetVolumeResponse, _abc.Awaitable[_executor_service_pb2.GetVolumeResponse]]:
         """A volume as glusterd sees it. Fails with GLUSTER_VOLUME_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreateBlockVolume(
+        self,
+        request: _executor_service_pb2.CreateBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.CreateBlockVolumeResponse, _abc.Awaitable[_executor_service_pb2.CreateBlockVolumeResponse]]:
+        """Makes a block volume in a started hosting volume, or finds it made. Its answer is not kept by request_id: it has a
+        secret. Fails with GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED, and OPERATION_ENDED when it is late.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteBlockVolume(
+        self,
+        request: _executor_service_pb2.DeleteBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.DeleteBlockVolumeResponse, _abc.Awaitable[_executor_service_pb2.DeleteBlockVolumeResponse]]:
+        """Removes a block volume; absent is a success. Fails with GLUSTER_BLOCK_NOT_INSTALLED and GLUSTER_BLOCK_FAILED."""
+
+    @_abc_1.abstractmethod
+    def ExpandBlockVolume(
+        self,
+        request: _executor_service_pb2.ExpandBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.ExpandBlockVolumeResponse, _abc.Awaitable[_executor_service_pb2.ExpandBlockVolumeResponse]]:
+        """Makes a block volume larger on every host, or on those that an earlier attempt left out. Fails with
+        GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED and GLUSTER_BLOCK_VOLUME_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBlockVolume(
+        self,
+        request: _executor_service_pb2.GetBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.GetBlockVolumeResponse, _abc.Awaitable[_executor_service_pb2.GetBlockVolumeResponse]]:
+        """A block volume as gluster-block describes it. Fails with GLUSTER_BLOCK_NOT_INSTALLED, GLUSTER_BLOCK_FAILED and
+        GLUSTER_BLOCK_VOLUME_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBlockVolumes(
+        self,
+        request: _executor_service_pb2.ListBlockVolumesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.ListBlockVolumesResponse, _abc.Awaitable[_executor_service_pb2.ListBlockVolumesResponse]]:
+        """Names of the block volumes in a hosting volume. Fails with GLUSTER_BLOCK_NOT_INSTALLED and GLUSTER_BLOCK_FAILED."""
+
+    @_abc_1.abstractmethod
+    def ListVolumes(
+        self,
+        request: _executor_service_pb2.ListVolumesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.ListVolumesResponse, _abc.Awaitable[_executor_service_pb2.ListVolumesResponse]]:
+        """All volumes and snapshots as glusterd sees them. Fails with GLUSTERD_NOT_RUNNING and GLUSTER_FAILED."""
+
+    @_abc_1.abstractmethod
+    def RestoreBrick(
+        self,
+        request: _executor_service_pb2.RestoreBrickRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.RestoreBrickResponse, _abc.Awaitable[_executor_service_pb2.RestoreBrickResponse]]:
+        """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either.
+        Fails with LVM_FAILED, FILESYSTEM_FAILED and OPERATION_ENDED.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveOrphanBrick(
+        self,
+        request: _executor_service_pb2.RemoveOrphanBrickRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.RemoveOrphanBrickResponse, _abc.Awaitable[_executor_service_pb2.RemoveOrphanBrickResponse]]:
+        """Removes a brick that nobody knows: its LV, its thin pool if nothing else uses it, its mount and its fstab entry.
+        Fails with BRICK_IN_USE when a gluster volume or snapshot uses it, GLUSTERD_NOT_RUNNING when that cannot be told,
+        BRICK_BUSY and LVM_FAILED.
+        """
+
+    @_abc_1.abstractmethod
+    def StartVolume(
+        self,
+        request: _executor_service_pb2.StartVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.StartVolumeResponse, _abc.Awaitable[_executor_service_pb2.StartVolumeResponse]]:
+        """Starts a volume, or the brick processes that it lacks; a started one is a success. A volume of that name with another
+        id is refused. Fails with GLUSTER_FAILED and GLUSTER_VOLUME_NOT_FOUND.
+        """
 
 def add_ExecutorServiceServicer_to_server(servicer: ExecutorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -31,6 +31,7 @@ class NodeFacts(_message.Message):
     BRICK_MOUNTS_FIELD_NUMBER: _builtins.int
     FSTAB_ENTRIES_FIELD_NUMBER: _builtins.int
     UNUSED_DISKS_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     """Host name of the node."""
     @_builtins.property
@@ -57,6 +58,10 @@ class NodeFacts(_message.Message):
     def unused_disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnusedDiskFacts]:
         """Whole block devices that hold nothing and could be added."""
 
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrickStateFacts]:
+        """Bricks: those that should be mounted, those that are, and those with a process."""
+
     def __init__(
         self,
         *,
@@ -67,14 +72,49 @@ class NodeFacts(_message.Message):
         brick_mounts: _abc.Iterable[Global___MountFacts] | None = ...,
         fstab_entries: _abc.Iterable[Global___MountFacts] | None = ...,
         unused_disks: _abc.Iterable[Global___UnusedDiskFacts] | None = ...,
+        bricks: _abc.Iterable[Global___BrickStateFacts] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["glusterd", b"glusterd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_mounts", b"brick_mounts", "fstab_entries", b"fstab_entries", "glusterd", b"glusterd", "hostname", b"hostname", "logical_volumes", b"logical_volumes", "unused_disks", b"unused_disks", "volume_groups", b"volume_groups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_mounts", b"brick_mounts", "bricks", b"bricks", "fstab_entries", b"fstab_entries", "glusterd", b"glusterd", "hostname", b"hostname", "logical_volumes", b"logical_volumes", "unused_disks", b"unused_disks", "volume_groups", b"volume_groups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeFacts: _TypeAlias = NodeFacts  # noqa: Y015
+
+@_typing.final
+class BrickStateFacts(_message.Message):
+    """A brick as its node sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    MOUNTED_FIELD_NUMBER: _builtins.int
+    PROCESS_RUNNING_FIELD_NUMBER: _builtins.int
+    HEAL_COUNT_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The exported directory."""
+    mounted: _builtins.bool
+    """Whether its file system is mounted."""
+    process_running: _builtins.bool
+    """Whether its brick process runs."""
+    heal_count: _builtins.int
+    """Files that other bricks of its set have to take over from it, 0 or more; -1 when it is not known."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        mounted: _builtins.bool = ...,
+        process_running: _builtins.bool = ...,
+        heal_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heal_count", b"heal_count", "mounted", b"mounted", "path", b"path", "process_running", b"process_running"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrickStateFacts: _TypeAlias = BrickStateFacts  # noqa: Y015
 
 @_typing.final
 class GlusterdFacts(_message.Message):
@@ -86,12 +126,15 @@ class GlusterdFacts(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     PEER_UUID_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
+    GLUSTER_BLOCK_INSTALLED_FIELD_NUMBER: _builtins.int
     running: _builtins.bool
     """Whether it answers."""
     version: _builtins.str
     """Version, e.g. "10.3"; empty when it does not answer."""
     peer_uuid: _builtins.str
     """UUID of this peer in gluster's pool; empty when it does not answer."""
+    gluster_block_installed: _builtins.bool
+    """Whether gluster-block is installed on this node; also told when glusterd does not answer."""
     @_builtins.property
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerFacts]:
         """The other peers."""
@@ -103,10 +146,11 @@ class GlusterdFacts(_message.Message):
         version: _builtins.str = ...,
         peer_uuid: _builtins.str = ...,
         peers: _abc.Iterable[Global___PeerFacts] | None = ...,
+        gluster_block_installed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer_uuid", b"peer_uuid", "peers", b"peers", "running", b"running", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gluster_block_installed", b"gluster_block_installed", "peer_uuid", b"peer_uuid", "peers", b"peers", "running", b"running", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -197,6 +241,9 @@ class LogicalVolumeFacts(_message.Message):
     THIN_POOL_FIELD_NUMBER: _builtins.int
     DATA_PERCENT_FIELD_NUMBER: _builtins.int
     METADATA_PERCENT_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    METADATA_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     vg_name: _builtins.str
@@ -211,6 +258,12 @@ class LogicalVolumeFacts(_message.Message):
     """Fill of a thin pool or thin LV, 0 to 100."""
     metadata_percent: _builtins.float
     """Fill of a thin pool's metadata, 0 to 100."""
+    origin: _builtins.str
+    """The LV that it is a snapshot of; empty when it is none, or when that one is gone."""
+    active: _builtins.bool
+    """Whether its device node is there."""
+    metadata_size_bytes: _builtins.int
+    """Size in bytes of a thin pool's metadata, which comes on top of its size; 0 for others."""
     def __init__(
         self,
         *,
@@ -221,10 +274,13 @@ class LogicalVolumeFacts(_message.Message):
         thin_pool: _builtins.bool = ...,
         data_percent: _builtins.float = ...,
         metadata_percent: _builtins.float = ...,
+        origin: _builtins.str = ...,
+        active: _builtins.bool = ...,
+        metadata_size_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_percent", b"data_percent", "metadata_percent", b"metadata_percent", "name", b"name", "pool_name", b"pool_name", "size_bytes", b"size_bytes", "thin_pool", b"thin_pool", "vg_name", b"vg_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "data_percent", b"data_percent", "metadata_percent", b"metadata_percent", "metadata_size_bytes", b"metadata_size_bytes", "name", b"name", "origin", b"origin", "pool_name", b"pool_name", "size_bytes", b"size_bytes", "thin_pool", b"thin_pool", "vg_name", b"vg_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -321,12 +377,15 @@ class GlusterVolumeFacts(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     BRICKS_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    NEVER_STARTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     uuid: _builtins.str
     """Gluster's own UUID of the volume."""
     started: _builtins.bool
     """Whether it is started."""
+    never_started: _builtins.bool
+    """Whether it was never started, so that nobody can have written to it."""
     @_builtins.property
     def bricks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Bricks as "host:/path" in gluster's order."""
@@ -343,11 +402,122 @@ class GlusterVolumeFacts(_message.Message):
         started: _builtins.bool = ...,
         bricks: _abc.Iterable[_builtins.str] | None = ...,
         options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        never_started: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "name", b"name", "options", b"options", "started", b"started", "uuid", b"uuid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "name", b"name", "never_started", b"never_started", "options", b"options", "started", b"started", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GlusterVolumeFacts: _TypeAlias = GlusterVolumeFacts  # noqa: Y015
+
+@_typing.final
+class GlusterSnapshotFacts(_message.Message):
+    """A snapshot of a volume as glusterd sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VOLUME_NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    volume_name: _builtins.str
+    """Name of the volume that gluster made of it, 32 hex digits; the names of its LVs begin with it."""
+    source_name: _builtins.str
+    """Name of the volume that it was taken of."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        volume_name: _builtins.str = ...,
+        source_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "source_name", b"source_name", "volume_name", b"volume_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GlusterSnapshotFacts: _TypeAlias = GlusterSnapshotFacts  # noqa: Y015
+
+@_typing.final
+class BrickHealFacts(_message.Message):
+    """What a brick has to heal on the others of its set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    PENDING_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"host:/path", or "information not available"."""
+    connected: _builtins.bool
+    """Whether the brick answers."""
+    pending_count: _builtins.int
+    """Files and directories that others have to take over from this brick; -1 when it is not known."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        connected: _builtins.bool = ...,
+        pending_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "name", b"name", "pending_count", b"pending_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrickHealFacts: _TypeAlias = BrickHealFacts  # noqa: Y015
+
+@_typing.final
+class BlockVolumeFacts(_message.Message):
+    """A block volume as gluster-block describes it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    IQN_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    USABLE_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    HA_COUNT_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    FAILED_HOSTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    iqn: _builtins.str
+    """Its iSCSI qualified name."""
+    size_bytes: _builtins.int
+    """Size in bytes."""
+    usable_size_bytes: _builtins.int
+    """Bytes that every host exports: less than the size after a resize that failed on a host."""
+    ha_count: _builtins.int
+    """How many hosts it was made for."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts that export it."""
+
+    @_builtins.property
+    def failed_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts on which it could not be set up or removed."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        iqn: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        usable_size_bytes: _builtins.int = ...,
+        ha_count: _builtins.int = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        failed_hosts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_hosts", b"failed_hosts", "ha_count", b"ha_count", "hosts", b"hosts", "iqn", b"iqn", "name", b"name", "size_bytes", b"size_bytes", "usable_size_bytes", b"usable_size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockVolumeFacts: _TypeAlias = BlockVolumeFacts  # noqa: Y015

@@ -3,8 +3,11 @@
 isort:skip_file
 """
 
+from brickyard.allocator.v1 import allocator_service_pb2 as _allocator_service_pb2
+from brickyard.topology.v1 import block_volume_pb2 as _block_volume_pb2
 from brickyard.topology.v1 import cluster_pb2 as _cluster_pb2
 from brickyard.topology.v1 import device_pb2 as _device_pb2
+from brickyard.topology.v1 import health_pb2 as _health_pb2
 from brickyard.topology.v1 import node_pb2 as _node_pb2
 from brickyard.topology.v1 import operation_pb2 as _operation_pb2
 from brickyard.topology.v1 import topology_service_pb2 as _topology_service_pb2
@@ -1031,6 +1034,7 @@ class CreateVolumeRequest(_message.Message):
     BLOCK_FIELD_NUMBER: _builtins.int
     SNAPSHOT_ENABLED_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FACTOR_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable, 1 to 64 characters; empty = the gateway makes one."""
     size_bytes: _builtins.int
@@ -1045,6 +1049,8 @@ class CreateVolumeRequest(_message.Message):
     """Whether the thin pools are enlarged for snapshots."""
     snapshot_factor: _builtins.float
     """Thin pool size divided by brick size, 1 to 100, when snapshots are enabled."""
+    validate_only: _builtins.bool
+    """Whether only to check and plan: everything is as in a real call, but nothing is recorded and there is no operation."""
     @_builtins.property
     def cluster_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The clusters to try, in this order; empty = all."""
@@ -1070,10 +1076,11 @@ class CreateVolumeRequest(_message.Message):
         block: _builtins.bool = ...,
         snapshot_enabled: _builtins.bool = ...,
         snapshot_factor: _builtins.float = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "cluster_ids", b"cluster_ids", "durability", b"durability", "gid", b"gid", "name", b"name", "options", b"options", "request_id", b"request_id", "size_bytes", b"size_bytes", "snapshot_enabled", b"snapshot_enabled", "snapshot_factor", b"snapshot_factor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "cluster_ids", b"cluster_ids", "durability", b"durability", "gid", b"gid", "name", b"name", "options", b"options", "request_id", b"request_id", "size_bytes", b"size_bytes", "snapshot_enabled", b"snapshot_enabled", "snapshot_factor", b"snapshot_factor", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1086,18 +1093,24 @@ class CreateVolumeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
+    PLANNED_VOLUME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation that does it."""
+        """The operation that does it; unset with validate_only."""
+
+    @_builtins.property
+    def planned_volume(self) -> _volume_pb2.Volume:
+        """The volume as it would be made now; only with validate_only. Its ids are examples."""
 
     def __init__(
         self,
         *,
         operation: _operation_pb2.Operation | None = ...,
+        planned_volume: _volume_pb2.Volume | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "planned_volume", b"planned_volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "planned_volume", b"planned_volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1422,24 +1435,34 @@ class ExpandVolumeRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VOLUME_ID_FIELD_NUMBER: _builtins.int
     ADDED_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REBALANCE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call repeatable, 1 to 64 characters; empty = the gateway makes one."""
     volume_id: _builtins.str
     """Id of the volume."""
     added_size_bytes: _builtins.int
     """Bytes to add, a multiple of 1 GiB."""
+    validate_only: _builtins.bool
+    """Whether only to check and plan: everything is as in a real call, but nothing is recorded and there is no operation."""
+    rebalance: _builtins.bool
+    """Whether gluster moves data onto the new bricks; unset = as the gateway is set."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         volume_id: _builtins.str = ...,
         added_size_bytes: _builtins.int = ...,
+        validate_only: _builtins.bool = ...,
+        rebalance: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rebalance", b"_rebalance", "rebalance", b"rebalance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_size_bytes", b"added_size_bytes", "request_id", b"request_id", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rebalance", b"_rebalance", "added_size_bytes", b"added_size_bytes", "rebalance", b"rebalance", "request_id", b"request_id", "validate_only", b"validate_only", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__rebalance: _TypeAlias = _typing.Literal["rebalance"]  # noqa: Y015
+    _WhichOneofArgType__rebalance: _TypeAlias = _typing.Literal["_rebalance", b"_rebalance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rebalance) -> _WhichOneofReturnType__rebalance | None: ...
 
 Global___ExpandVolumeRequest: _TypeAlias = ExpandVolumeRequest  # noqa: Y015
 
@@ -1450,18 +1473,24 @@ class ExpandVolumeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
+    PLANNED_BRICKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation that does it."""
+        """The operation that does it; unset with validate_only."""
+
+    @_builtins.property
+    def planned_bricks(self) -> _containers.RepeatedCompositeFieldContainer[_volume_pb2.Brick]:
+        """The bricks that would be added now; only with validate_only. Their ids are examples."""
 
     def __init__(
         self,
         *,
         operation: _operation_pb2.Operation | None = ...,
+        planned_bricks: _abc.Iterable[_volume_pb2.Brick] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "planned_bricks", b"planned_bricks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1570,3 +1599,916 @@ class ResyncDeviceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResyncDeviceResponse: _TypeAlias = ResyncDeviceResponse  # noqa: Y015
+
+@_typing.final
+class ExplainVolumeRequest(_message.Message):
+    """See ExplainVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_FIELD_NUMBER: _builtins.int
+    EXPANDED_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    expanded_volume_id: _builtins.str
+    """Instead of a new volume: the one that is to be made larger by volume.size_bytes. Nothing else of `volume` is looked
+    at then.
+    """
+    @_builtins.property
+    def volume(self) -> Global___CreateVolumeRequest:
+        """The volume that is asked about; its request_id and validate_only are not looked at."""
+
+    def __init__(
+        self,
+        *,
+        volume: Global___CreateVolumeRequest | None = ...,
+        expanded_volume_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["volume", b"volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expanded_volume_id", b"expanded_volume_id", "volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainVolumeRequest: _TypeAlias = ExplainVolumeRequest  # noqa: Y015
+
+@_typing.final
+class ExplainVolumeResponse(_message.Message):
+    """See ExplainVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def clusters(self) -> _containers.RepeatedCompositeFieldContainer[_allocator_service_pb2.ClusterExplanation]:
+        """In the order in which they are tried; the first that takes the volume gets it."""
+
+    def __init__(
+        self,
+        *,
+        clusters: _abc.Iterable[_allocator_service_pb2.ClusterExplanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clusters", b"clusters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainVolumeResponse: _TypeAlias = ExplainVolumeResponse  # noqa: Y015
+
+@_typing.final
+class PlanRebalanceRequest(_message.Message):
+    """See PlanRebalance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    MAX_MOVES_FIELD_NUMBER: _builtins.int
+    TARGET_DEVIATION_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Id of the cluster."""
+    max_moves: _builtins.int
+    """At most so many moves, up to 10000; 0 means 100."""
+    target_deviation: _builtins.float
+    """The deviation of fill that is good enough, as a share of a device, 0 to 1; 0 means 0.02."""
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+        max_moves: _builtins.int = ...,
+        target_deviation: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "max_moves", b"max_moves", "target_deviation", b"target_deviation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRebalanceRequest: _TypeAlias = PlanRebalanceRequest  # noqa: Y015
+
+@_typing.final
+class PlanRebalanceResponse(_message.Message):
+    """See PlanRebalance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: _builtins.int
+    DEVIATION_BEFORE_FIELD_NUMBER: _builtins.int
+    DEVIATION_AFTER_FIELD_NUMBER: _builtins.int
+    MOVED_BYTES_FIELD_NUMBER: _builtins.int
+    deviation_before: _builtins.float
+    """Standard deviation of the fill of the online devices now, as a share of a device, 0 to 1."""
+    deviation_after: _builtins.float
+    """The same after all moves."""
+    moved_bytes: _builtins.int
+    """What all moves cost together, in bytes."""
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[_allocator_service_pb2.PlannedMove]:
+        """In the order in which they are to be made; each stands on those before it."""
+
+    def __init__(
+        self,
+        *,
+        moves: _abc.Iterable[_allocator_service_pb2.PlannedMove] | None = ...,
+        deviation_before: _builtins.float = ...,
+        deviation_after: _builtins.float = ...,
+        moved_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviation_after", b"deviation_after", "deviation_before", b"deviation_before", "moved_bytes", b"moved_bytes", "moves", b"moves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRebalanceResponse: _TypeAlias = PlanRebalanceResponse  # noqa: Y015
+
+@_typing.final
+class EvictBrickRequest(_message.Message):
+    """See EvictBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BRICK_ID_FIELD_NUMBER: _builtins.int
+    SKIP_HEAL_CHECK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable, 1 to 64 characters; empty = the gateway makes one."""
+    brick_id: _builtins.str
+    """Id of the brick."""
+    skip_heal_check: _builtins.bool
+    """Whether it is moved without a look at the heal state."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        brick_id: _builtins.str = ...,
+        skip_heal_check: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_id", b"brick_id", "request_id", b"request_id", "skip_heal_check", b"skip_heal_check"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvictBrickRequest: _TypeAlias = EvictBrickRequest  # noqa: Y015
+
+@_typing.final
+class EvictBrickResponse(_message.Message):
+    """See EvictBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operation_pb2.Operation:
+        """The operation that does it."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operation_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvictBrickResponse: _TypeAlias = EvictBrickResponse  # noqa: Y015
+
+@_typing.final
+class GetVolumeHealRequest(_message.Message):
+    """See GetVolumeHeal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    """Id of the volume."""
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVolumeHealRequest: _TypeAlias = GetVolumeHealRequest  # noqa: Y015
+
+@_typing.final
+class GetVolumeHealResponse(_message.Message):
+    """See GetVolumeHeal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrickHeal]:
+        """One for each brick of the volume, in gluster's order."""
+
+    def __init__(
+        self,
+        *,
+        bricks: _abc.Iterable[Global___BrickHeal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVolumeHealResponse: _TypeAlias = GetVolumeHealResponse  # noqa: Y015
+
+@_typing.final
+class BrickHeal(_message.Message):
+    """What a brick has to heal on the others of its set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICK_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    PENDING_COUNT_FIELD_NUMBER: _builtins.int
+    brick_id: _builtins.str
+    """Id of the brick; empty when gluster's brick is not in the books."""
+    name: _builtins.str
+    """"host:/path", or "information not available"."""
+    connected: _builtins.bool
+    """Whether the brick answers."""
+    pending_count: _builtins.int
+    """Files and directories that others have to take over from this brick; -1 when it is not known."""
+    def __init__(
+        self,
+        *,
+        brick_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        connected: _builtins.bool = ...,
+        pending_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_id", b"brick_id", "connected", b"connected", "name", b"name", "pending_count", b"pending_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrickHeal: _TypeAlias = BrickHeal  # noqa: Y015
+
+@_typing.final
+class GetHealthRequest(_message.Message):
+    """See GetHealth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    REFRESH_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Only this cluster; empty = all."""
+    refresh: _builtins.bool
+    """Whether all nodes are looked at first, which takes a second or, where one does not answer, ten."""
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+        refresh: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "refresh", b"refresh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHealthRequest: _TypeAlias = GetHealthRequest  # noqa: Y015
+
+@_typing.final
+class GetHealthResponse(_message.Message):
+    """See GetHealth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _health_pb2.HealthReport:
+        """The state."""
+
+    def __init__(
+        self,
+        *,
+        report: _health_pb2.HealthReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHealthResponse: _TypeAlias = GetHealthResponse  # noqa: Y015
+
+@_typing.final
+class GetDiskStatusRequest(_message.Message):
+    """See GetDiskStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Id of the cluster."""
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDiskStatusRequest: _TypeAlias = GetDiskStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetDiskStatusResponse(_message.Message):
+    """See GetDiskStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISKS_FIELD_NUMBER: _builtins.int
+    SILENT_NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def disks(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.DeviceHealth]:
+        """The disks, by node and path."""
+
+    @_builtins.property
+    def silent_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SilentNode]:
+        """The nodes that do not answer."""
+
+    def __init__(
+        self,
+        *,
+        disks: _abc.Iterable[_health_pb2.DeviceHealth] | None = ...,
+        silent_nodes: _abc.Iterable[Global___SilentNode] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disks", b"disks", "silent_nodes", b"silent_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDiskStatusResponse: _TypeAlias = GetDiskStatusResponse  # noqa: Y015
+
+@_typing.final
+class SilentNode(_message.Message):
+    """A node that does not answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    """Id of the node."""
+    hostname: _builtins.str
+    """Its management host name."""
+    error: _builtins.str
+    """Why, as far as it is known."""
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        hostname: _builtins.str = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "hostname", b"hostname", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SilentNode: _TypeAlias = SilentNode  # noqa: Y015
+
+@_typing.final
+class GetMaxVolumeSizeRequest(_message.Message):
+    """See GetMaxVolumeSize."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FACTOR_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Id of the cluster."""
+    snapshot_factor: _builtins.float
+    """Thin pool size divided by brick size, 1 to 100; 0 means 1."""
+    @_builtins.property
+    def durability(self) -> _volume_pb2.Durability:
+        """Redundancy of the volume; unset = three copies."""
+
+    @_builtins.property
+    def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Gluster options as "key value"; those that shape a placement count."""
+
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+        durability: _volume_pb2.Durability | None = ...,
+        options: _abc.Iterable[_builtins.str] | None = ...,
+        snapshot_factor: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "durability", b"durability", "options", b"options", "snapshot_factor", b"snapshot_factor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMaxVolumeSizeRequest: _TypeAlias = GetMaxVolumeSizeRequest  # noqa: Y015
+
+@_typing.final
+class GetMaxVolumeSizeResponse(_message.Message):
+    """See GetMaxVolumeSize."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    AVAILABLE_DISK_COUNT_FIELD_NUMBER: _builtins.int
+    AVAILABLE_NODE_COUNT_FIELD_NUMBER: _builtins.int
+    SILENT_NODES_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """A multiple of 1 GiB that can be created, while 1 GiB more can not; 0 when nothing can."""
+    available_disk_count: _builtins.int
+    """Disks that take bricks: online, on an online node that answers, with free space."""
+    available_node_count: _builtins.int
+    """Nodes that have such a disk."""
+    @_builtins.property
+    def silent_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SilentNode]:
+        """The nodes that do not answer; what they have does not count."""
+
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+        available_disk_count: _builtins.int = ...,
+        available_node_count: _builtins.int = ...,
+        silent_nodes: _abc.Iterable[Global___SilentNode] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_disk_count", b"available_disk_count", "available_node_count", b"available_node_count", "silent_nodes", b"silent_nodes", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMaxVolumeSizeResponse: _TypeAlias = GetMaxVolumeSizeResponse  # noqa: Y015
+
+@_typing.final
+class ListFreeDisksRequest(_message.Message):
+    """See ListFreeDisks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Id of the cluster."""
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFreeDisksRequest: _TypeAlias = ListFreeDisksRequest  # noqa: Y015
+
+@_typing.final
+class ListFreeDisksResponse(_message.Message):
+    """See ListFreeDisks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeFreeDisks]:
+        """The nodes of the cluster, ascending by host name."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[Global___NodeFreeDisks] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFreeDisksResponse: _TypeAlias = ListFreeDisksResponse  # noqa: Y015
+
+@_typing.final
+class NodeFreeDisks(_message.Message):
+    """The disks of a node that could be added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    DISKS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    """Id of the node."""
+    hostname: _builtins.str
+    """Its management host name."""
+    error: _builtins.str
+    """Why the node does not answer; empty when it does."""
+    @_builtins.property
+    def disks(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.UnusedDisk]:
+        """The disks, ascending by path."""
+
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        hostname: _builtins.str = ...,
+        disks: _abc.Iterable[_health_pb2.UnusedDisk] | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disks", b"disks", "error", b"error", "hostname", b"hostname", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeFreeDisks: _TypeAlias = NodeFreeDisks  # noqa: Y015
+
+@_typing.final
+class CreateBlockVolumeRequest(_message.Message):
+    """See CreateBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CLUSTER_IDS_FIELD_NUMBER: _builtins.int
+    HA_COUNT_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable, 1 to 64 characters; empty = the gateway makes one."""
+    size_bytes: _builtins.int
+    """Size in bytes, a multiple of 1 GiB, 1 GiB or more."""
+    name: _builtins.str
+    """Letters, digits, "_" and "-"; empty = blockvol_ and its id. It may exist in another hosting volume."""
+    ha_count: _builtins.int
+    """How many hosts export it; 0, and more than there are, means all of the cluster."""
+    auth: _builtins.bool
+    """Whether initiators must log in."""
+    @_builtins.property
+    def cluster_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The clusters to try; empty = all."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        name: _builtins.str = ...,
+        cluster_ids: _abc.Iterable[_builtins.str] | None = ...,
+        ha_count: _builtins.int = ...,
+        auth: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "cluster_ids", b"cluster_ids", "ha_count", b"ha_count", "name", b"name", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBlockVolumeRequest: _TypeAlias = CreateBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class CreateBlockVolumeResponse(_message.Message):
+    """See CreateBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operation_pb2.Operation:
+        """The operation that does it."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operation_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBlockVolumeResponse: _TypeAlias = CreateBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class GetBlockVolumeRequest(_message.Message):
+    """See GetBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    block_volume_id: _builtins.str
+    """Id of the block volume."""
+    def __init__(
+        self,
+        *,
+        block_volume_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_id", b"block_volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockVolumeRequest: _TypeAlias = GetBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class GetBlockVolumeResponse(_message.Message):
+    """See GetBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def block_volume(self) -> _block_volume_pb2.BlockVolume:
+        """The block volume."""
+
+    def __init__(
+        self,
+        *,
+        block_volume: _block_volume_pb2.BlockVolume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockVolumeResponse: _TypeAlias = GetBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class ListBlockVolumesRequest(_message.Message):
+    """See ListBlockVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Only the block volumes of this cluster; empty = all."""
+    page_size: _builtins.int
+    """At most so many, up to 10000; 0 means 1000."""
+    page_token: _builtins.str
+    """From an earlier answer."""
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlockVolumesRequest: _TypeAlias = ListBlockVolumesRequest  # noqa: Y015
+
+@_typing.final
+class ListBlockVolumesResponse(_message.Message):
+    """See ListBlockVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUMES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def block_volumes(self) -> _containers.RepeatedCompositeFieldContainer[_block_volume_pb2.BlockVolume]:
+        """Ascending by id."""
+
+    def __init__(
+        self,
+        *,
+        block_volumes: _abc.Iterable[_block_volume_pb2.BlockVolume] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volumes", b"block_volumes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlockVolumesResponse: _TypeAlias = ListBlockVolumesResponse  # noqa: Y015
+
+@_typing.final
+class ExpandBlockVolumeRequest(_message.Message):
+    """See ExpandBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NEW_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable, 1 to 64 characters; empty = the gateway makes one."""
+    block_volume_id: _builtins.str
+    """Id of the block volume."""
+    new_size_bytes: _builtins.int
+    """Its new size in bytes, a multiple of 1 GiB."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        block_volume_id: _builtins.str = ...,
+        new_size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_id", b"block_volume_id", "new_size_bytes", b"new_size_bytes", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpandBlockVolumeRequest: _TypeAlias = ExpandBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class ExpandBlockVolumeResponse(_message.Message):
+    """See ExpandBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operation_pb2.Operation:
+        """The operation that does it."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operation_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpandBlockVolumeResponse: _TypeAlias = ExpandBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class DeleteBlockVolumeRequest(_message.Message):
+    """See DeleteBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable, 1 to 64 characters; empty = the gateway makes one."""
+    block_volume_id: _builtins.str
+    """Id of the block volume."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        block_volume_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_id", b"block_volume_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBlockVolumeRequest: _TypeAlias = DeleteBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class DeleteBlockVolumeResponse(_message.Message):
+    """See DeleteBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operation_pb2.Operation:
+        """The operation that does it."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operation_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBlockVolumeResponse: _TypeAlias = DeleteBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class SetBlockRestrictionRequest(_message.Message):
+    """See SetBlockRestriction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    RESTRICTION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable, 1 to 64 characters; empty = the gateway makes one."""
+    volume_id: _builtins.str
+    """Id of the hosting volume."""
+    restriction: _volume_pb2.BlockRestriction.ValueType
+    """UNSPECIFIED lets it take new block volumes, LOCKED does not."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        volume_id: _builtins.str = ...,
+        restriction: _volume_pb2.BlockRestriction.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "restriction", b"restriction", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBlockRestrictionRequest: _TypeAlias = SetBlockRestrictionRequest  # noqa: Y015
+
+@_typing.final
+class SetBlockRestrictionResponse(_message.Message):
+    """See SetBlockRestriction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operation_pb2.Operation:
+        """The operation that does it."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operation_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBlockRestrictionResponse: _TypeAlias = SetBlockRestrictionResponse  # noqa: Y015
+
+@_typing.final
+class CleanupOperationsRequest(_message.Message):
+    """See CleanupOperations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the operations, at most 1000; empty = all."""
+
+    def __init__(
+        self,
+        *,
+        operation_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation_ids", b"operation_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CleanupOperationsRequest: _TypeAlias = CleanupOperationsRequest  # noqa: Y015
+
+@_typing.final
+class CleanupOperationsResponse(_message.Message):
+    """See CleanupOperations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CleanupOperationsResponse: _TypeAlias = CleanupOperationsResponse  # noqa: Y015

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from brickyard.gateway.v1 import examination_pb2 as brickyard_dot_gateway_dot_v1_dot_examination__pb2
 from brickyard.gateway.v1 import operator_service_pb2 as brickyard_dot_gateway_dot_v1_dot_operator__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -147,6 +148,56 @@ class OperatorServiceStub:
                 request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeRequest.SerializeToString,
                 response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeResponse.FromString,
                 _registered_method=True)
+        self.ExplainVolume = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/ExplainVolume',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExplainVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExplainVolumeResponse.FromString,
+                _registered_method=True)
+        self.PlanRebalance = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/PlanRebalance',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.PlanRebalanceRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.PlanRebalanceResponse.FromString,
+                _registered_method=True)
+        self.EvictBrick = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/EvictBrick',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.EvictBrickRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.EvictBrickResponse.FromString,
+                _registered_method=True)
+        self.GetVolumeHeal = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/GetVolumeHeal',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetVolumeHealRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetVolumeHealResponse.FromString,
+                _registered_method=True)
+        self.CreateBlockVolume = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/CreateBlockVolume',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CreateBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CreateBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.GetBlockVolume = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/GetBlockVolume',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.ListBlockVolumes = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/ListBlockVolumes',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListBlockVolumesRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListBlockVolumesResponse.FromString,
+                _registered_method=True)
+        self.ExpandBlockVolume = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/ExpandBlockVolume',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.DeleteBlockVolume = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/DeleteBlockVolume',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.SetBlockRestriction = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/SetBlockRestriction',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.SetBlockRestrictionRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.SetBlockRestrictionResponse.FromString,
+                _registered_method=True)
         self.ResyncDevice = channel.unary_unary(
                 '/brickyard.gateway.v1.OperatorService/ResyncDevice',
                 request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ResyncDeviceRequest.SerializeToString,
@@ -166,6 +217,46 @@ class OperatorServiceStub:
                 '/brickyard.gateway.v1.OperatorService/WatchOperation',
                 request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.WatchOperationRequest.SerializeToString,
                 response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.WatchOperationResponse.FromString,
+                _registered_method=True)
+        self.CleanupOperations = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/CleanupOperations',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CleanupOperationsRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CleanupOperationsResponse.FromString,
+                _registered_method=True)
+        self.Examine = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/Examine',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.ExamineRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.ExamineResponse.FromString,
+                _registered_method=True)
+        self.PlanRepair = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/PlanRepair',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.PlanRepairRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.PlanRepairResponse.FromString,
+                _registered_method=True)
+        self.Repair = channel.unary_stream(
+                '/brickyard.gateway.v1.OperatorService/Repair',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.RepairRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.RepairResponse.FromString,
+                _registered_method=True)
+        self.GetHealth = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/GetHealth',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetHealthRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetHealthResponse.FromString,
+                _registered_method=True)
+        self.GetDiskStatus = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/GetDiskStatus',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetDiskStatusRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetDiskStatusResponse.FromString,
+                _registered_method=True)
+        self.GetMaxVolumeSize = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/GetMaxVolumeSize',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetMaxVolumeSizeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetMaxVolumeSizeResponse.FromString,
+                _registered_method=True)
+        self.ListFreeDisks = channel.unary_unary(
+                '/brickyard.gateway.v1.OperatorService/ListFreeDisks',
+                request_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListFreeDisksRequest.SerializeToString,
+                response_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListFreeDisksResponse.FromString,
                 _registered_method=True)
 
 
@@ -329,6 +420,82 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainVolume(self, request, context):
+        """Where a volume, or an expansion, would go and why, for each cluster and device; changes nothing. A refusal is an
+        answer here. Fails with INVALID_ARGUMENT, INVALID_TAG_RULE, CLUSTER_NOT_FOUND and VOLUME_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanRebalance(self, request, context):
+        """Which bricks to move so that the devices of a cluster are filled alike; changes nothing. Fails with
+        CLUSTER_NOT_FOUND and INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvictBrick(self, request, context):
+        """Moves one brick of a volume to another device, chosen as for a new one. Fails with BRICK_NOT_FOUND, BRICK_PENDING and
+        REPLACEMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVolumeHeal(self, request, context):
+        """What the bricks of a volume have to heal now, as one of its nodes tells. Fails with VOLUME_NOT_FOUND,
+        AGENT_UNREACHABLE and GLUSTER_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateBlockVolume(self, request, context):
+        """Makes a block volume, in a hosting volume that is there or made for it. Fails with INVALID_ARGUMENT, NO_SPACE,
+        INSUFFICIENT_BLOCK_HOSTS, GLUSTER_BLOCK_NOT_INSTALLED and the refusals of placement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBlockVolume(self, request, context):
+        """One block volume. Fails with BLOCK_VOLUME_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBlockVolumes(self, request, context):
+        """Block volumes, ascending by id, without their passwords.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExpandBlockVolume(self, request, context):
+        """Makes a block volume larger. Fails with BLOCK_VOLUME_NOT_FOUND, BLOCK_SIZE_NOT_LARGER, NO_SPACE and TARGET_BUSY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBlockVolume(self, request, context):
+        """Removes a block volume and its data. Fails with BLOCK_VOLUME_NOT_FOUND and TARGET_BUSY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBlockRestriction(self, request, context):
+        """Says whether a hosting volume takes new block volumes. Fails with VOLUME_NOT_FOUND, NOT_BLOCK_HOSTING, TARGET_BUSY
+        and, when it is to take them again, BLOCK_RESERVE_MISSING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResyncDevice(self, request, context):
         """Measures a device again. Fails with DEVICE_NOT_FOUND and TARGET_BUSY.
         """
@@ -352,6 +519,64 @@ class OperatorServiceServicer:
 
     def WatchOperation(self, request, context):
         """The operation now and after each change, until it has ended. Fails with OPERATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CleanupOperations(self, request, context):
+        """Spares stalled operations, and those that nobody drives, their pause. Nothing needs it: they are retried anyway. Those
+        of other gateways follow when these renew their leases. Unknown and ended ones are passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Examine(self, request, context):
+        """Compares what the topology records with what every agent sees; changes nothing. Fails with CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanRepair(self, request, context):
+        """What Repair would do now; changes nothing. Fails with CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Repair(self, request, context):
+        """Mends what is safe to mend, one action after the other, and tells of each before it begins and when it has ended.
+        It stops when its caller goes away; the action that runs is finished. Fails with CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHealth(self, request, context):
+        """How everything is: problems, nodes, devices and volumes. Fails with CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDiskStatus(self, request, context):
+        """Every disk of a cluster with its fill, state and health. Fails with CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMaxVolumeSize(self, request, context):
+        """The largest volume of a kind that a cluster can take now. Fails with CLUSTER_NOT_FOUND and INVALID_TAG_RULE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFreeDisks(self, request, context):
+        """The disks of each node of a cluster that could be added, as the nodes see it now. Fails with CLUSTER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -470,6 +695,56 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeRequest.FromString,
                     response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CloneVolumeResponse.SerializeToString,
             ),
+            'ExplainVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainVolume,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExplainVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExplainVolumeResponse.SerializeToString,
+            ),
+            'PlanRebalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanRebalance,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.PlanRebalanceRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.PlanRebalanceResponse.SerializeToString,
+            ),
+            'EvictBrick': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvictBrick,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.EvictBrickRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.EvictBrickResponse.SerializeToString,
+            ),
+            'GetVolumeHeal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVolumeHeal,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetVolumeHealRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetVolumeHealResponse.SerializeToString,
+            ),
+            'CreateBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBlockVolume,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CreateBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CreateBlockVolumeResponse.SerializeToString,
+            ),
+            'GetBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBlockVolume,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetBlockVolumeResponse.SerializeToString,
+            ),
+            'ListBlockVolumes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBlockVolumes,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListBlockVolumesRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListBlockVolumesResponse.SerializeToString,
+            ),
+            'ExpandBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExpandBlockVolume,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandBlockVolumeResponse.SerializeToString,
+            ),
+            'DeleteBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBlockVolume,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteBlockVolumeResponse.SerializeToString,
+            ),
+            'SetBlockRestriction': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBlockRestriction,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.SetBlockRestrictionRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.SetBlockRestrictionResponse.SerializeToString,
+            ),
             'ResyncDevice': grpc.unary_unary_rpc_method_handler(
                     servicer.ResyncDevice,
                     request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ResyncDeviceRequest.FromString,
@@ -489,6 +764,46 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.WatchOperation,
                     request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.WatchOperationRequest.FromString,
                     response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.WatchOperationResponse.SerializeToString,
+            ),
+            'CleanupOperations': grpc.unary_unary_rpc_method_handler(
+                    servicer.CleanupOperations,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CleanupOperationsRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CleanupOperationsResponse.SerializeToString,
+            ),
+            'Examine': grpc.unary_unary_rpc_method_handler(
+                    servicer.Examine,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.ExamineRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.ExamineResponse.SerializeToString,
+            ),
+            'PlanRepair': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanRepair,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.PlanRepairRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.PlanRepairResponse.SerializeToString,
+            ),
+            'Repair': grpc.unary_stream_rpc_method_handler(
+                    servicer.Repair,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.RepairRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_examination__pb2.RepairResponse.SerializeToString,
+            ),
+            'GetHealth': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHealth,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetHealthRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetHealthResponse.SerializeToString,
+            ),
+            'GetDiskStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDiskStatus,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetDiskStatusRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetDiskStatusResponse.SerializeToString,
+            ),
+            'GetMaxVolumeSize': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMaxVolumeSize,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetMaxVolumeSizeRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetMaxVolumeSizeResponse.SerializeToString,
+            ),
+            'ListFreeDisks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFreeDisks,
+                    request_deserializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListFreeDisksRequest.FromString,
+                    response_serializer=brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListFreeDisksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1099,6 +1414,276 @@ class OperatorService:
             _registered_method=True)
 
     @staticmethod
+    def ExplainVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/ExplainVolume',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExplainVolumeRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExplainVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanRebalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/PlanRebalance',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.PlanRebalanceRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.PlanRebalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvictBrick(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/EvictBrick',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.EvictBrickRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.EvictBrickResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVolumeHeal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/GetVolumeHeal',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetVolumeHealRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetVolumeHealResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/CreateBlockVolume',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CreateBlockVolumeRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CreateBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/GetBlockVolume',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetBlockVolumeRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBlockVolumes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/ListBlockVolumes',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListBlockVolumesRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListBlockVolumesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExpandBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/ExpandBlockVolume',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandBlockVolumeRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ExpandBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/DeleteBlockVolume',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteBlockVolumeRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.DeleteBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBlockRestriction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/SetBlockRestriction',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.SetBlockRestrictionRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.SetBlockRestrictionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ResyncDevice(request,
             target,
             options=(),
@@ -1196,6 +1781,222 @@ class OperatorService:
             '/brickyard.gateway.v1.OperatorService/WatchOperation',
             brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.WatchOperationRequest.SerializeToString,
             brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.WatchOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CleanupOperations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/CleanupOperations',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CleanupOperationsRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.CleanupOperationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Examine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/Examine',
+            brickyard_dot_gateway_dot_v1_dot_examination__pb2.ExamineRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_examination__pb2.ExamineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanRepair(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/PlanRepair',
+            brickyard_dot_gateway_dot_v1_dot_examination__pb2.PlanRepairRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_examination__pb2.PlanRepairResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Repair(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/Repair',
+            brickyard_dot_gateway_dot_v1_dot_examination__pb2.RepairRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_examination__pb2.RepairResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHealth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/GetHealth',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetHealthRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetHealthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDiskStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/GetDiskStatus',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetDiskStatusRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetDiskStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMaxVolumeSize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/GetMaxVolumeSize',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetMaxVolumeSizeRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.GetMaxVolumeSizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFreeDisks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.gateway.v1.OperatorService/ListFreeDisks',
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListFreeDisksRequest.SerializeToString,
+            brickyard_dot_gateway_dot_v1_dot_operator__service__pb2.ListFreeDisksResponse.FromString,
             options,
             channel_credentials,
             insecure,

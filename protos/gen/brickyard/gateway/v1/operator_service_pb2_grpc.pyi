@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from brickyard.gateway.v1 import examination_pb2 as _examination_pb2
 from brickyard.gateway.v1 import operator_service_pb2 as _operator_service_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -80,6 +81,38 @@ class OperatorServiceStub:
     """Makes a volume larger by whole brick sets. Fails with VOLUME_NOT_FOUND, TARGET_BUSY and the refusals of placement."""
     CloneVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.CloneVolumeRequest, _operator_service_pb2.CloneVolumeResponse]
     """Makes a copy-on-write copy of a volume. Fails with VOLUME_NOT_FOUND, VOLUME_NAME_IN_USE and TARGET_BUSY."""
+    ExplainVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ExplainVolumeRequest, _operator_service_pb2.ExplainVolumeResponse]
+    """Where a volume, or an expansion, would go and why, for each cluster and device; changes nothing. A refusal is an
+    answer here. Fails with INVALID_ARGUMENT, INVALID_TAG_RULE, CLUSTER_NOT_FOUND and VOLUME_NOT_FOUND.
+    """
+    PlanRebalance: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.PlanRebalanceRequest, _operator_service_pb2.PlanRebalanceResponse]
+    """Which bricks to move so that the devices of a cluster are filled alike; changes nothing. Fails with
+    CLUSTER_NOT_FOUND and INVALID_ARGUMENT.
+    """
+    EvictBrick: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.EvictBrickRequest, _operator_service_pb2.EvictBrickResponse]
+    """Moves one brick of a volume to another device, chosen as for a new one. Fails with BRICK_NOT_FOUND, BRICK_PENDING and
+    REPLACEMENT_NOT_FOUND.
+    """
+    GetVolumeHeal: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.GetVolumeHealRequest, _operator_service_pb2.GetVolumeHealResponse]
+    """What the bricks of a volume have to heal now, as one of its nodes tells. Fails with VOLUME_NOT_FOUND,
+    AGENT_UNREACHABLE and GLUSTER_FAILED.
+    """
+    CreateBlockVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.CreateBlockVolumeRequest, _operator_service_pb2.CreateBlockVolumeResponse]
+    """Makes a block volume, in a hosting volume that is there or made for it. Fails with INVALID_ARGUMENT, NO_SPACE,
+    INSUFFICIENT_BLOCK_HOSTS, GLUSTER_BLOCK_NOT_INSTALLED and the refusals of placement.
+    """
+    GetBlockVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.GetBlockVolumeRequest, _operator_service_pb2.GetBlockVolumeResponse]
+    """One block volume. Fails with BLOCK_VOLUME_NOT_FOUND."""
+    ListBlockVolumes: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ListBlockVolumesRequest, _operator_service_pb2.ListBlockVolumesResponse]
+    """Block volumes, ascending by id, without their passwords."""
+    ExpandBlockVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ExpandBlockVolumeRequest, _operator_service_pb2.ExpandBlockVolumeResponse]
+    """Makes a block volume larger. Fails with BLOCK_VOLUME_NOT_FOUND, BLOCK_SIZE_NOT_LARGER, NO_SPACE and TARGET_BUSY."""
+    DeleteBlockVolume: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.DeleteBlockVolumeRequest, _operator_service_pb2.DeleteBlockVolumeResponse]
+    """Removes a block volume and its data. Fails with BLOCK_VOLUME_NOT_FOUND and TARGET_BUSY."""
+    SetBlockRestriction: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.SetBlockRestrictionRequest, _operator_service_pb2.SetBlockRestrictionResponse]
+    """Says whether a hosting volume takes new block volumes. Fails with VOLUME_NOT_FOUND, NOT_BLOCK_HOSTING, TARGET_BUSY
+    and, when it is to take them again, BLOCK_RESERVE_MISSING.
+    """
     ResyncDevice: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ResyncDeviceRequest, _operator_service_pb2.ResyncDeviceResponse]
     """Measures a device again. Fails with DEVICE_NOT_FOUND and TARGET_BUSY."""
     GetOperation: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.GetOperationRequest, _operator_service_pb2.GetOperationResponse]
@@ -88,6 +121,26 @@ class OperatorServiceStub:
     """Operations, newest first."""
     WatchOperation: _grpc.UnaryStreamMultiCallable[_operator_service_pb2.WatchOperationRequest, _operator_service_pb2.WatchOperationResponse]
     """The operation now and after each change, until it has ended. Fails with OPERATION_NOT_FOUND."""
+    CleanupOperations: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.CleanupOperationsRequest, _operator_service_pb2.CleanupOperationsResponse]
+    """Spares stalled operations, and those that nobody drives, their pause. Nothing needs it: they are retried anyway. Those
+    of other gateways follow when these renew their leases. Unknown and ended ones are passed over.
+    """
+    Examine: _grpc.UnaryUnaryMultiCallable[_examination_pb2.ExamineRequest, _examination_pb2.ExamineResponse]
+    """Compares what the topology records with what every agent sees; changes nothing. Fails with CLUSTER_NOT_FOUND."""
+    PlanRepair: _grpc.UnaryUnaryMultiCallable[_examination_pb2.PlanRepairRequest, _examination_pb2.PlanRepairResponse]
+    """What Repair would do now; changes nothing. Fails with CLUSTER_NOT_FOUND."""
+    Repair: _grpc.UnaryStreamMultiCallable[_examination_pb2.RepairRequest, _examination_pb2.RepairResponse]
+    """Mends what is safe to mend, one action after the other, and tells of each before it begins and when it has ended.
+    It stops when its caller goes away; the action that runs is finished. Fails with CLUSTER_NOT_FOUND.
+    """
+    GetHealth: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.GetHealthRequest, _operator_service_pb2.GetHealthResponse]
+    """How everything is: problems, nodes, devices and volumes. Fails with CLUSTER_NOT_FOUND."""
+    GetDiskStatus: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.GetDiskStatusRequest, _operator_service_pb2.GetDiskStatusResponse]
+    """Every disk of a cluster with its fill, state and health. Fails with CLUSTER_NOT_FOUND."""
+    GetMaxVolumeSize: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.GetMaxVolumeSizeRequest, _operator_service_pb2.GetMaxVolumeSizeResponse]
+    """The largest volume of a kind that a cluster can take now. Fails with CLUSTER_NOT_FOUND and INVALID_TAG_RULE."""
+    ListFreeDisks: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ListFreeDisksRequest, _operator_service_pb2.ListFreeDisksResponse]
+    """The disks of each node of a cluster that could be added, as the nodes see it now. Fails with CLUSTER_NOT_FOUND."""
 
 @_typing.type_check_only
 class OperatorServiceAsyncStub(OperatorServiceStub):
@@ -141,6 +194,38 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """Makes a volume larger by whole brick sets. Fails with VOLUME_NOT_FOUND, TARGET_BUSY and the refusals of placement."""
     CloneVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.CloneVolumeRequest, _operator_service_pb2.CloneVolumeResponse]  # type: ignore[assignment]
     """Makes a copy-on-write copy of a volume. Fails with VOLUME_NOT_FOUND, VOLUME_NAME_IN_USE and TARGET_BUSY."""
+    ExplainVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ExplainVolumeRequest, _operator_service_pb2.ExplainVolumeResponse]  # type: ignore[assignment]
+    """Where a volume, or an expansion, would go and why, for each cluster and device; changes nothing. A refusal is an
+    answer here. Fails with INVALID_ARGUMENT, INVALID_TAG_RULE, CLUSTER_NOT_FOUND and VOLUME_NOT_FOUND.
+    """
+    PlanRebalance: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.PlanRebalanceRequest, _operator_service_pb2.PlanRebalanceResponse]  # type: ignore[assignment]
+    """Which bricks to move so that the devices of a cluster are filled alike; changes nothing. Fails with
+    CLUSTER_NOT_FOUND and INVALID_ARGUMENT.
+    """
+    EvictBrick: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.EvictBrickRequest, _operator_service_pb2.EvictBrickResponse]  # type: ignore[assignment]
+    """Moves one brick of a volume to another device, chosen as for a new one. Fails with BRICK_NOT_FOUND, BRICK_PENDING and
+    REPLACEMENT_NOT_FOUND.
+    """
+    GetVolumeHeal: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.GetVolumeHealRequest, _operator_service_pb2.GetVolumeHealResponse]  # type: ignore[assignment]
+    """What the bricks of a volume have to heal now, as one of its nodes tells. Fails with VOLUME_NOT_FOUND,
+    AGENT_UNREACHABLE and GLUSTER_FAILED.
+    """
+    CreateBlockVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.CreateBlockVolumeRequest, _operator_service_pb2.CreateBlockVolumeResponse]  # type: ignore[assignment]
+    """Makes a block volume, in a hosting volume that is there or made for it. Fails with INVALID_ARGUMENT, NO_SPACE,
+    INSUFFICIENT_BLOCK_HOSTS, GLUSTER_BLOCK_NOT_INSTALLED and the refusals of placement.
+    """
+    GetBlockVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.GetBlockVolumeRequest, _operator_service_pb2.GetBlockVolumeResponse]  # type: ignore[assignment]
+    """One block volume. Fails with BLOCK_VOLUME_NOT_FOUND."""
+    ListBlockVolumes: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ListBlockVolumesRequest, _operator_service_pb2.ListBlockVolumesResponse]  # type: ignore[assignment]
+    """Block volumes, ascending by id, without their passwords."""
+    ExpandBlockVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ExpandBlockVolumeRequest, _operator_service_pb2.ExpandBlockVolumeResponse]  # type: ignore[assignment]
+    """Makes a block volume larger. Fails with BLOCK_VOLUME_NOT_FOUND, BLOCK_SIZE_NOT_LARGER, NO_SPACE and TARGET_BUSY."""
+    DeleteBlockVolume: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.DeleteBlockVolumeRequest, _operator_service_pb2.DeleteBlockVolumeResponse]  # type: ignore[assignment]
+    """Removes a block volume and its data. Fails with BLOCK_VOLUME_NOT_FOUND and TARGET_BUSY."""
+    SetBlockRestriction: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.SetBlockRestrictionRequest, _operator_service_pb2.SetBlockRestrictionResponse]  # type: ignore[assignment]
+    """Says whether a hosting volume takes new block volumes. Fails with VOLUME_NOT_FOUND, NOT_BLOCK_HOSTING, TARGET_BUSY
+    and, when it is to take them again, BLOCK_RESERVE_MISSING.
+    """
     ResyncDevice: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ResyncDeviceRequest, _operator_service_pb2.ResyncDeviceResponse]  # type: ignore[assignment]
     """Measures a device again. Fails with DEVICE_NOT_FOUND and TARGET_BUSY."""
     GetOperation: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.GetOperationRequest, _operator_service_pb2.GetOperationResponse]  # type: ignore[assignment]
@@ -149,6 +234,26 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """Operations, newest first."""
     WatchOperation: _aio.UnaryStreamMultiCallable[_operator_service_pb2.WatchOperationRequest, _operator_service_pb2.WatchOperationResponse]  # type: ignore[assignment]
     """The operation now and after each change, until it has ended. Fails with OPERATION_NOT_FOUND."""
+    CleanupOperations: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.CleanupOperationsRequest, _operator_service_pb2.CleanupOperationsResponse]  # type: ignore[assignment]
+    """Spares stalled operations, and those that nobody drives, their pause. Nothing needs it: they are retried anyway. Those
+    of other gateways follow when these renew their leases. Unknown and ended ones are passed over.
+    """
+    Examine: _aio.UnaryUnaryMultiCallable[_examination_pb2.ExamineRequest, _examination_pb2.ExamineResponse]  # type: ignore[assignment]
+    """Compares what the topology records with what every agent sees; changes nothing. Fails with CLUSTER_NOT_FOUND."""
+    PlanRepair: _aio.UnaryUnaryMultiCallable[_examination_pb2.PlanRepairRequest, _examination_pb2.PlanRepairResponse]  # type: ignore[assignment]
+    """What Repair would do now; changes nothing. Fails with CLUSTER_NOT_FOUND."""
+    Repair: _aio.UnaryStreamMultiCallable[_examination_pb2.RepairRequest, _examination_pb2.RepairResponse]  # type: ignore[assignment]
+    """Mends what is safe to mend, one action after the other, and tells of each before it begins and when it has ended.
+    It stops when its caller goes away; the action that runs is finished. Fails with CLUSTER_NOT_FOUND.
+    """
+    GetHealth: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.GetHealthRequest, _operator_service_pb2.GetHealthResponse]  # type: ignore[assignment]
+    """How everything is: problems, nodes, devices and volumes. Fails with CLUSTER_NOT_FOUND."""
+    GetDiskStatus: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.GetDiskStatusRequest, _operator_service_pb2.GetDiskStatusResponse]  # type: ignore[assignment]
+    """Every disk of a cluster with its fill, state and health. Fails with CLUSTER_NOT_FOUND."""
+    GetMaxVolumeSize: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.GetMaxVolumeSizeRequest, _operator_service_pb2.GetMaxVolumeSizeResponse]  # type: ignore[assignment]
+    """The largest volume of a kind that a cluster can take now. Fails with CLUSTER_NOT_FOUND and INVALID_TAG_RULE."""
+    ListFreeDisks: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ListFreeDisksRequest, _operator_service_pb2.ListFreeDisksResponse]  # type: ignore[assignment]
+    """The disks of each node of a cluster that could be added, as the nodes see it now. Fails with CLUSTER_NOT_FOUND."""
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Everything that the REST interface does, for operators with grpcurl and for brickyard's own command line.
@@ -333,6 +438,98 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a copy-on-write copy of a volume. Fails with VOLUME_NOT_FOUND, VOLUME_NAME_IN_USE and TARGET_BUSY."""
 
     @_abc_1.abstractmethod
+    def ExplainVolume(
+        self,
+        request: _operator_service_pb2.ExplainVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.ExplainVolumeResponse, _abc.Awaitable[_operator_service_pb2.ExplainVolumeResponse]]:
+        """Where a volume, or an expansion, would go and why, for each cluster and device; changes nothing. A refusal is an
+        answer here. Fails with INVALID_ARGUMENT, INVALID_TAG_RULE, CLUSTER_NOT_FOUND and VOLUME_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanRebalance(
+        self,
+        request: _operator_service_pb2.PlanRebalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.PlanRebalanceResponse, _abc.Awaitable[_operator_service_pb2.PlanRebalanceResponse]]:
+        """Which bricks to move so that the devices of a cluster are filled alike; changes nothing. Fails with
+        CLUSTER_NOT_FOUND and INVALID_ARGUMENT.
+        """
+
+    @_abc_1.abstractmethod
+    def EvictBrick(
+        self,
+        request: _operator_service_pb2.EvictBrickRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.EvictBrickResponse, _abc.Awaitable[_operator_service_pb2.EvictBrickResponse]]:
+        """Moves one brick of a volume to another device, chosen as for a new one. Fails with BRICK_NOT_FOUND, BRICK_PENDING and
+        REPLACEMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetVolumeHeal(
+        self,
+        request: _operator_service_pb2.GetVolumeHealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.GetVolumeHealResponse, _abc.Awaitable[_operator_service_pb2.GetVolumeHealResponse]]:
+        """What the bricks of a volume have to heal now, as one of its nodes tells. Fails with VOLUME_NOT_FOUND,
+        AGENT_UNREACHABLE and GLUSTER_FAILED.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateBlockVolume(
+        self,
+        request: _operator_service_pb2.CreateBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.CreateBlockVolumeResponse, _abc.Awaitable[_operator_service_pb2.CreateBlockVolumeResponse]]:
+        """Makes a block volume, in a hosting volume that is there or made for it. Fails with INVALID_ARGUMENT, NO_SPACE,
+        INSUFFICIENT_BLOCK_HOSTS, GLUSTER_BLOCK_NOT_INSTALLED and the refusals of placement.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBlockVolume(
+        self,
+        request: _operator_service_pb2.GetBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.GetBlockVolumeResponse, _abc.Awaitable[_operator_service_pb2.GetBlockVolumeResponse]]:
+        """One block volume. Fails with BLOCK_VOLUME_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListBlockVolumes(
+        self,
+        request: _operator_service_pb2.ListBlockVolumesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.ListBlockVolumesResponse, _abc.Awaitable[_operator_service_pb2.ListBlockVolumesResponse]]:
+        """Block volumes, ascending by id, without their passwords."""
+
+    @_abc_1.abstractmethod
+    def ExpandBlockVolume(
+        self,
+        request: _operator_service_pb2.ExpandBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.ExpandBlockVolumeResponse, _abc.Awaitable[_operator_service_pb2.ExpandBlockVolumeResponse]]:
+        """Makes a block volume larger. Fails with BLOCK_VOLUME_NOT_FOUND, BLOCK_SIZE_NOT_LARGER, NO_SPACE and TARGET_BUSY."""
+
+    @_abc_1.abstractmethod
+    def DeleteBlockVolume(
+        self,
+        request: _operator_service_pb2.DeleteBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.DeleteBlockVolumeResponse, _abc.Awaitable[_operator_service_pb2.DeleteBlockVolumeResponse]]:
+        """Removes a block volume and its data. Fails with BLOCK_VOLUME_NOT_FOUND and TARGET_BUSY."""
+
+    @_abc_1.abstractmethod
+    def SetBlockRestriction(
+        self,
+        request: _operator_service_pb2.SetBlockRestrictionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.SetBlockRestrictionResponse, _abc.Awaitable[_operator_service_pb2.SetBlockRestrictionResponse]]:
+        """Says whether a hosting volume takes new block volumes. Fails with VOLUME_NOT_FOUND, NOT_BLOCK_HOSTING, TARGET_BUSY
+        and, when it is to take them again, BLOCK_RESERVE_MISSING.
+        """
+
+    @_abc_1.abstractmethod
     def ResyncDevice(
         self,
         request: _operator_service_pb2.ResyncDeviceRequest,
@@ -363,5 +560,73 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_operator_service_pb2.WatchOperationResponse], _abc.AsyncIterator[_operator_service_pb2.WatchOperationResponse]]:
         """The operation now and after each change, until it has ended. Fails with OPERATION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CleanupOperations(
+        self,
+        request: _operator_service_pb2.CleanupOperationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.CleanupOperationsResponse, _abc.Awaitable[_operator_service_pb2.CleanupOperationsResponse]]:
+        """Spares stalled operations, and those that nobody drives, their pause. Nothing needs it: they are retried anyway. Those
+        of other gateways follow when these renew their leases. Unknown and ended ones are passed over.
+        """
+
+    @_abc_1.abstractmethod
+    def Examine(
+        self,
+        request: _examination_pb2.ExamineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_examination_pb2.ExamineResponse, _abc.Awaitable[_examination_pb2.ExamineResponse]]:
+        """Compares what the topology records with what every agent sees; changes nothing. Fails with CLUSTER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def PlanRepair(
+        self,
+        request: _examination_pb2.PlanRepairRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_examination_pb2.PlanRepairResponse, _abc.Awaitable[_examination_pb2.PlanRepairResponse]]:
+        """What Repair would do now; changes nothing. Fails with CLUSTER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def Repair(
+        self,
+        request: _examination_pb2.RepairRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_examination_pb2.RepairResponse], _abc.AsyncIterator[_examination_pb2.RepairResponse]]:
+        """Mends what is safe to mend, one action after the other, and tells of each before it begins and when it has ended.
+        It stops when its caller goes away; the action that runs is finished. Fails with CLUSTER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHealth(
+        self,
+        request: _operator_service_pb2.GetHealthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.GetHealthResponse, _abc.Awaitable[_operator_service_pb2.GetHealthResponse]]:
+        """How everything is: problems, nodes, devices and volumes. Fails with CLUSTER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetDiskStatus(
+        self,
+        request: _operator_service_pb2.GetDiskStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.GetDiskStatusResponse, _abc.Awaitable[_operator_service_pb2.GetDiskStatusResponse]]:
+        """Every disk of a cluster with its fill, state and health. Fails with CLUSTER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetMaxVolumeSize(
+        self,
+        request: _operator_service_pb2.GetMaxVolumeSizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.GetMaxVolumeSizeResponse, _abc.Awaitable[_operator_service_pb2.GetMaxVolumeSizeResponse]]:
+        """The largest volume of a kind that a cluster can take now. Fails with CLUSTER_NOT_FOUND and INVALID_TAG_RULE."""
+
+    @_abc_1.abstractmethod
+    def ListFreeDisks(
+        self,
+        request: _operator_service_pb2.ListFreeDisksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_service_pb2.ListFreeDisksResponse, _abc.Awaitable[_operator_service_pb2.ListFreeDisksResponse]]:
+        """The disks of each node of a cluster that could be added, as the nodes see it now. Fails with CLUSTER_NOT_FOUND."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

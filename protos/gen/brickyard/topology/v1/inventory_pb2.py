@@ -26,7 +26,7 @@ from brickyard.topology.v1 import device_pb2 as brickyard_dot_topology_dot_v1_do
 from brickyard.topology.v1 import node_pb2 as brickyard_dot_topology_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brickyard/topology/v1/inventory.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\"\xa0\x02\n\x0fInventoryDevice\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x03\x12\x12\n\nfree_bytes\x18\x05 \x01(\x03\x12\x19\n\x11\x65xtent_size_bytes\x18\x06 \x01(\x03\x12>\n\x04tags\x18\x07 \x03(\x0b\x32\x30.brickyard.topology.v1.InventoryDevice.TagsEntry\x12\x0c\n\x04path\x18\x08 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd7\x01\n\rInventoryNode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\x05\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12<\n\x04tags\x18\x04 \x03(\x0b\x32..brickyard.topology.v1.InventoryNode.TagsEntry\x12\x10\n\x08hostname\x18\x05 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x10\x43\x61ndidateCluster\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x16\n\x0erefusal_reason\x18\x02 \x01(\t\x12\x14\n\x0cvolume_count\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brickyard/topology/v1/inventory.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\"\xa0\x02\n\x0fInventoryDevice\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x03\x12\x12\n\nfree_bytes\x18\x05 \x01(\x03\x12\x19\n\x11\x65xtent_size_bytes\x18\x06 \x01(\x03\x12>\n\x04tags\x18\x07 \x03(\x0b\x32\x30.brickyard.topology.v1.InventoryDevice.TagsEntry\x12\x0c\n\x04path\x18\x08 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd7\x01\n\rInventoryNode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\x05\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12<\n\x04tags\x18\x04 \x03(\x0b\x32..brickyard.topology.v1.InventoryNode.TagsEntry\x12\x10\n\x08hostname\x18\x05 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x10\x43\x61ndidateCluster\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x16\n\x0erefusal_reason\x18\x02 \x01(\t\x12\x14\n\x0cvolume_count\x18\x03 \x01(\x05\"\x1b\n\x07NodeSet\x12\x10\n\x08node_ids\x18\x01 \x03(\t\"J\n\x0bReservation\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,4 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVENTORYNODE_TAGSENTRY']._serialized_end=423
   _globals['_CANDIDATECLUSTER']._serialized_start=643
   _globals['_CANDIDATECLUSTER']._serialized_end=727
+  _globals['_NODESET']._serialized_start=729
+  _globals['_NODESET']._serialized_end=756
+  _globals['_RESERVATION']._serialized_start=758
+  _globals['_RESERVATION']._serialized_end=832
 # @@protoc_insertion_point(module_scope)

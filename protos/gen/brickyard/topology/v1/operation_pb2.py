@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from brickyard.topology.v1 import block_volume_pb2 as brickyard_dot_topology_dot_v1_dot_block__volume__pb2
 from brickyard.topology.v1 import device_pb2 as brickyard_dot_topology_dot_v1_dot_device__pb2
 from brickyard.topology.v1 import node_pb2 as brickyard_dot_topology_dot_v1_dot_node__pb2
 from brickyard.topology.v1 import volume_pb2 as brickyard_dot_topology_dot_v1_dot_volume__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brickyard/topology/v1/operation.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\x1a\"brickyard/topology/v1/volume.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x04\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\x32\n\x04kind\x18\x03 \x01(\x0e\x32$.brickyard.topology.v1.OperationKind\x12\x11\n\ttarget_id\x18\x04 \x01(\t\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x35\n\x11lease_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x08progress\x18\t \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\n \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\x15\n\rattempt_count\x18\x0f \x01(\x05\x12\x10\n\x08revision\x18\x10 \x01(\x03\x12\x0f\n\x07stalled\x18\x11 \x01(\x08\"p\n\x11OperationProgress\x12\x1c\n\x14\x63ompleted_step_count\x18\x01 \x01(\x05\x12\x18\n\x10total_step_count\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x15\n\rnode_hostname\x18\x04 \x01(\t\"\xa9\x01\n\x0eOperationError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x45\n\x08metadata\x18\x03 \x03(\x0b\x32\x33.brickyard.topology.v1.OperationError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xdd\x05\n\rOperationSpec\x12@\n\rcreate_volume\x18\x01 \x01(\x0b\x32\'.brickyard.topology.v1.CreateVolumeSpecH\x00\x12@\n\rdelete_volume\x18\x02 \x01(\x0b\x32\'.brickyard.topology.v1.DeleteVolumeSpecH\x00\x12\x36\n\x08\x61\x64\x64_node\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.AddNodeSpecH\x00\x12<\n\x0b\x64\x65lete_node\x18\x04 \x01(\x0b\x32%.brickyard.topology.v1.DeleteNodeSpecH\x00\x12:\n\nadd_device\x18\x05 \x01(\x0b\x32$.brickyard.topology.v1.AddDeviceSpecH\x00\x12@\n\rdelete_device\x18\x06 \x01(\x0b\x32\'.brickyard.topology.v1.DeleteDeviceSpecH\x00\x12\x41\n\x0eset_node_state\x18\x07 \x01(\x0b\x32\'.brickyard.topology.v1.SetNodeStateSpecH\x00\x12\x45\n\x10set_device_state\x18\x08 \x01(\x0b\x32).brickyard.topology.v1.SetDeviceStateSpecH\x00\x12@\n\rexpand_volume\x18\t \x01(\x0b\x32\'.brickyard.topology.v1.ExpandVolumeSpecH\x00\x12>\n\x0c\x63lone_volume\x18\n \x01(\x0b\x32&.brickyard.topology.v1.CloneVolumeSpecH\x00\x12@\n\rresync_device\x18\x0b \x01(\x0b\x32\'.brickyard.topology.v1.ResyncDeviceSpecH\x00\x42\x06\n\x04kind\"b\n\x10\x43reateVolumeSpec\x12-\n\x06volume\x18\x01 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\x12\x1f\n\x17max_volumes_per_cluster\x18\x02 \x01(\x05\"T\n\x10\x44\x65leteVolumeSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12-\n\x06volume\x18\x02 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"Q\n\x0b\x41\x64\x64NodeSpec\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\x12\x17\n\x0fprobing_node_id\x18\x02 \x01(\t\"L\n\x0e\x44\x65leteNodeSpec\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12)\n\x04node\x18\x02 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\"T\n\rAddDeviceSpec\x12-\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\x12\x14\n\x0c\x64\x65stroy_data\x18\x02 \x01(\x08\"j\n\x10\x44\x65leteDeviceSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66orce_forget\x18\x02 \x01(\x08\x12-\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\"m\n\x10SetNodeStateSpec\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08\"s\n\x12SetDeviceStateSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08\"\xaf\x01\n\x10\x45xpandVolumeSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x18\n\x10\x61\x64\x64\x65\x64_size_bytes\x18\x02 \x01(\x03\x12,\n\x06\x62ricks\x18\x03 \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x11\n\trebalance\x18\x04 \x01(\x08\x12-\n\x06volume\x18\x05 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"\x8e\x01\n\x0f\x43loneVolumeSpec\x12\x18\n\x10source_volume_id\x18\x01 \x01(\t\x12\x11\n\tvolume_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tbrick_ids\x18\x04 \x03(\t\x12-\n\x06source\x18\x05 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"T\n\x10ResyncDeviceSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12-\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device*\x9e\x03\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cOPERATION_KIND_CREATE_VOLUME\x10\x01\x12 \n\x1cOPERATION_KIND_DELETE_VOLUME\x10\x02\x12\x1b\n\x17OPERATION_KIND_ADD_NODE\x10\x03\x12\x1e\n\x1aOPERATION_KIND_DELETE_NODE\x10\x04\x12\x1d\n\x19OPERATION_KIND_ADD_DEVICE\x10\x05\x12 \n\x1cOPERATION_KIND_DELETE_DEVICE\x10\x06\x12!\n\x1dOPERATION_KIND_SET_NODE_STATE\x10\x07\x12#\n\x1fOPERATION_KIND_SET_DEVICE_STATE\x10\x08\x12 \n\x1cOPERATION_KIND_EXPAND_VOLUME\x10\t\x12\x1f\n\x1bOPERATION_KIND_CLONE_VOLUME\x10\n\x12 \n\x1cOPERATION_KIND_RESYNC_DEVICE\x10\x0b*\xc3\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATE_PENDING\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1b\n\x17OPERATION_STATE_UNDOING\x10\x03\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x04\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brickyard/topology/v1/operation.proto\x12\x15\x62rickyard.topology.v1\x1a(brickyard/topology/v1/block_volume.proto\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\x1a\"brickyard/topology/v1/volume.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x05\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\x32\n\x04kind\x18\x03 \x01(\x0e\x32$.brickyard.topology.v1.OperationKind\x12\x11\n\ttarget_id\x18\x04 \x01(\t\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x35\n\x11lease_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x08progress\x18\t \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\n \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\x15\n\rattempt_count\x18\x0f \x01(\x05\x12\x10\n\x08revision\x18\x10 \x01(\x03\x12\x0f\n\x07stalled\x18\x11 \x01(\x08\x12\x17\n\x0fplacement_count\x18\x12 \x01(\x05\x12\x0c\n\x04note\x18\x13 \x01(\t\"p\n\x11OperationProgress\x12\x1c\n\x14\x63ompleted_step_count\x18\x01 \x01(\x05\x12\x18\n\x10total_step_count\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x15\n\rnode_hostname\x18\x04 \x01(\t\"\xa9\x01\n\x0eOperationError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x45\n\x08metadata\x18\x03 \x03(\x0b\x32\x33.brickyard.topology.v1.OperationError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8b\t\n\rOperationSpec\x12@\n\rcreate_volume\x18\x01 \x01(\x0b\x32\'.brickyard.topology.v1.CreateVolumeSpecH\x00\x12@\n\rdelete_volume\x18\x02 \x01(\x0b\x32\'.brickyard.topology.v1.DeleteVolumeSpecH\x00\x12\x36\n\x08\x61\x64\x64_node\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.AddNodeSpecH\x00\x12<\n\x0b\x64\x65lete_node\x18\x04 \x01(\x0b\x32%.brickyard.topology.v1.DeleteNodeSpecH\x00\x12:\n\nadd_device\x18\x05 \x01(\x0b\x32$.brickyard.topology.v1.AddDeviceSpecH\x00\x12@\n\rdelete_device\x18\x06 \x01(\x0b\x32\'.brickyard.topology.v1.DeleteDeviceSpecH\x00\x12\x41\n\x0eset_node_state\x18\x07 \x01(\x0b\x32\'.brickyard.topology.v1.SetNodeStateSpecH\x00\x12\x45\n\x10set_device_state\x18\x08 \x01(\x0b\x32).brickyard.topology.v1.SetDeviceStateSpecH\x00\x12@\n\rexpand_volume\x18\t \x01(\x0b\x32\'.brickyard.topology.v1.ExpandVolumeSpecH\x00\x12>\n\x0c\x63lone_volume\x18\n \x01(\x0b\x32&.brickyard.topology.v1.CloneVolumeSpecH\x00\x12@\n\rresync_device\x18\x0b \x01(\x0b\x32\'.brickyard.topology.v1.ResyncDeviceSpecH\x00\x12<\n\x0b\x65vict_brick\x18\x0c \x01(\x0b\x32%.brickyard.topology.v1.EvictBrickSpecH\x00\x12K\n\x13\x63reate_block_volume\x18\r \x01(\x0b\x32,.brickyard.topology.v1.CreateBlockVolumeSpecH\x00\x12K\n\x13\x64\x65lete_block_volume\x18\x0e \x01(\x0b\x32,.brickyard.topology.v1.DeleteBlockVolumeSpecH\x00\x12K\n\x13\x65xpand_block_volume\x18\x0f \x01(\x0b\x32,.brickyard.topology.v1.ExpandBlockVolumeSpecH\x00\x12O\n\x15set_block_restriction\x18\x10 \x01(\x0b\x32..brickyard.topology.v1.SetBlockRestrictionSpecH\x00\x12\x36\n\x08\x63lean_up\x18\x11 \x01(\x0b\x32\".brickyard.topology.v1.CleanUpSpecH\x00\x42\x06\n\x04kind\"b\n\x10\x43reateVolumeSpec\x12-\n\x06volume\x18\x01 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\x12\x1f\n\x17max_volumes_per_cluster\x18\x02 \x01(\x05\"T\n\x10\x44\x65leteVolumeSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12-\n\x06volume\x18\x02 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"Q\n\x0b\x41\x64\x64NodeSpec\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\x12\x17\n\x0fprobing_node_id\x18\x02 \x01(\t\"L\n\x0e\x44\x65leteNodeSpec\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12)\n\x04node\x18\x02 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\"T\n\rAddDeviceSpec\x12-\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\x12\x14\n\x0c\x64\x65stroy_data\x18\x02 \x01(\x08\"j\n\x10\x44\x65leteDeviceSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66orce_forget\x18\x02 \x01(\x08\x12-\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\"m\n\x10SetNodeStateSpec\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08\"\xaf\x01\n\x12SetDeviceStateSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08\x12\x1b\n\x13parent_operation_id\x18\x04 \x01(\t\x12\x1d\n\x15\x62locking_operation_id\x18\x05 \x01(\t\"\xaf\x01\n\x10\x45xpandVolumeSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x18\n\x10\x61\x64\x64\x65\x64_size_bytes\x18\x02 \x01(\x03\x12,\n\x06\x62ricks\x18\x03 \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x11\n\trebalance\x18\x04 \x01(\x08\x12-\n\x06volume\x18\x05 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"\x8e\x01\n\x0f\x43loneVolumeSpec\x12\x18\n\x10source_volume_id\x18\x01 \x01(\t\x12\x11\n\tvolume_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tbrick_ids\x18\x04 \x03(\t\x12-\n\x06source\x18\x05 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"T\n\x10ResyncDeviceSpec\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12-\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32\x1d.brickyard.topology.v1.Device\"\xb8\x01\n\x0e\x45victBrickSpec\x12\x10\n\x08\x62rick_id\x18\x01 \x01(\t\x12/\n\tnew_brick\x18\x02 \x01(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x17\n\x0fskip_heal_check\x18\x03 \x01(\x08\x12\x1b\n\x13parent_operation_id\x18\x04 \x01(\t\x12-\n\x06volume\x18\x05 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\"\xbb\x01\n\x15\x43reateBlockVolumeSpec\x12\x38\n\x0c\x62lock_volume\x18\x01 \x01(\x0b\x32\".brickyard.topology.v1.BlockVolume\x12\x35\n\x0ehosting_volume\x18\x02 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume\x12\x1f\n\x17max_volumes_per_cluster\x18\x03 \x01(\x05\x12\x10\n\x08prealloc\x18\x04 \x01(\t\"j\n\x15\x44\x65leteBlockVolumeSpec\x12\x17\n\x0f\x62lock_volume_id\x18\x01 \x01(\t\x12\x38\n\x0c\x62lock_volume\x18\x02 \x01(\x0b\x32\".brickyard.topology.v1.BlockVolume\"\x82\x01\n\x15\x45xpandBlockVolumeSpec\x12\x17\n\x0f\x62lock_volume_id\x18\x01 \x01(\t\x12\x16\n\x0enew_size_bytes\x18\x02 \x01(\x03\x12\x38\n\x0c\x62lock_volume\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.BlockVolume\"j\n\x17SetBlockRestrictionSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12<\n\x0brestriction\x18\x02 \x01(\x0e\x32\'.brickyard.topology.v1.BlockRestriction\"Y\n\x0b\x43leanUpSpec\x12\x1b\n\x13origin_operation_id\x18\x01 \x01(\t\x12-\n\x06volume\x18\x02 \x01(\x0b\x32\x1d.brickyard.topology.v1.Volume*\xfd\x04\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cOPERATION_KIND_CREATE_VOLUME\x10\x01\x12 \n\x1cOPERATION_KIND_DELETE_VOLUME\x10\x02\x12\x1b\n\x17OPERATION_KIND_ADD_NODE\x10\x03\x12\x1e\n\x1aOPERATION_KIND_DELETE_NODE\x10\x04\x12\x1d\n\x19OPERATION_KIND_ADD_DEVICE\x10\x05\x12 \n\x1cOPERATION_KIND_DELETE_DEVICE\x10\x06\x12!\n\x1dOPERATION_KIND_SET_NODE_STATE\x10\x07\x12#\n\x1fOPERATION_KIND_SET_DEVICE_STATE\x10\x08\x12 \n\x1cOPERATION_KIND_EXPAND_VOLUME\x10\t\x12\x1f\n\x1bOPERATION_KIND_CLONE_VOLUME\x10\n\x12 \n\x1cOPERATION_KIND_RESYNC_DEVICE\x10\x0b\x12\x1e\n\x1aOPERATION_KIND_EVICT_BRICK\x10\x0c\x12&\n\"OPERATION_KIND_CREATE_BLOCK_VOLUME\x10\r\x12&\n\"OPERATION_KIND_DELETE_BLOCK_VOLUME\x10\x0e\x12&\n\"OPERATION_KIND_EXPAND_BLOCK_VOLUME\x10\x0f\x12(\n$OPERATION_KIND_SET_BLOCK_RESTRICTION\x10\x10\x12\x1b\n\x17OPERATION_KIND_CLEAN_UP\x10\x11*\xc3\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATE_PENDING\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1b\n\x17OPERATION_STATE_UNDOING\x10\x03\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x04\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,40 +38,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATIONERROR_METADATAENTRY']._loaded_options = None
   _globals['_OPERATIONERROR_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_OPERATIONKIND']._serialized_start=3033
-  _globals['_OPERATIONKIND']._serialized_end=3447
-  _globals['_OPERATIONSTATE']._serialized_start=3450
-  _globals['_OPERATIONSTATE']._serialized_end=3645
-  _globals['_OPERATION']._serialized_start=204
-  _globals['_OPERATION']._serialized_end=830
-  _globals['_OPERATIONPROGRESS']._serialized_start=832
-  _globals['_OPERATIONPROGRESS']._serialized_end=944
-  _globals['_OPERATIONERROR']._serialized_start=947
-  _globals['_OPERATIONERROR']._serialized_end=1116
-  _globals['_OPERATIONERROR_METADATAENTRY']._serialized_start=1069
-  _globals['_OPERATIONERROR_METADATAENTRY']._serialized_end=1116
-  _globals['_OPERATIONSPEC']._serialized_start=1119
-  _globals['_OPERATIONSPEC']._serialized_end=1852
-  _globals['_CREATEVOLUMESPEC']._serialized_start=1854
-  _globals['_CREATEVOLUMESPEC']._serialized_end=1952
-  _globals['_DELETEVOLUMESPEC']._serialized_start=1954
-  _globals['_DELETEVOLUMESPEC']._serialized_end=2038
-  _globals['_ADDNODESPEC']._serialized_start=2040
-  _globals['_ADDNODESPEC']._serialized_end=2121
-  _globals['_DELETENODESPEC']._serialized_start=2123
-  _globals['_DELETENODESPEC']._serialized_end=2199
-  _globals['_ADDDEVICESPEC']._serialized_start=2201
-  _globals['_ADDDEVICESPEC']._serialized_end=2285
-  _globals['_DELETEDEVICESPEC']._serialized_start=2287
-  _globals['_DELETEDEVICESPEC']._serialized_end=2393
-  _globals['_SETNODESTATESPEC']._serialized_start=2395
-  _globals['_SETNODESTATESPEC']._serialized_end=2504
-  _globals['_SETDEVICESTATESPEC']._serialized_start=2506
-  _globals['_SETDEVICESTATESPEC']._serialized_end=2621
-  _globals['_EXPANDVOLUMESPEC']._serialized_start=2624
-  _globals['_EXPANDVOLUMESPEC']._serialized_end=2799
-  _globals['_CLONEVOLUMESPEC']._serialized_start=2802
-  _globals['_CLONEVOLUMESPEC']._serialized_end=2944
-  _globals['_RESYNCDEVICESPEC']._serialized_start=2946
-  _globals['_RESYNCDEVICESPEC']._serialized_end=3030
+  _globals['_OPERATIONKIND']._serialized_start=4422
+  _globals['_OPERATIONKIND']._serialized_end=5059
+  _globals['_OPERATIONSTATE']._serialized_start=5062
+  _globals['_OPERATIONSTATE']._serialized_end=5257
+  _globals['_OPERATION']._serialized_start=246
+  _globals['_OPERATION']._serialized_end=911
+  _globals['_OPERATIONPROGRESS']._serialized_start=913
+  _globals['_OPERATIONPROGRESS']._serialized_end=1025
+  _globals['_OPERATIONERROR']._serialized_start=1028
+  _globals['_OPERATIONERROR']._serialized_end=1197
+  _globals['_OPERATIONERROR_METADATAENTRY']._serialized_start=1150
+  _globals['_OPERATIONERROR_METADATAENTRY']._serialized_end=1197
+  _globals['_OPERATIONSPEC']._serialized_start=1200
+  _globals['_OPERATIONSPEC']._serialized_end=2363
+  _globals['_CREATEVOLUMESPEC']._serialized_start=2365
+  _globals['_CREATEVOLUMESPEC']._serialized_end=2463
+  _globals['_DELETEVOLUMESPEC']._serialized_start=2465
+  _globals['_DELETEVOLUMESPEC']._serialized_end=2549
+  _globals['_ADDNODESPEC']._serialized_start=2551
+  _globals['_ADDNODESPEC']._serialized_end=2632
+  _globals['_DELETENODESPEC']._serialized_start=2634
+  _globals['_DELETENODESPEC']._serialized_end=2710
+  _globals['_ADDDEVICESPEC']._serialized_start=2712
+  _globals['_ADDDEVICESPEC']._serialized_end=2796
+  _globals['_DELETEDEVICESPEC']._serialized_start=2798
+  _globals['_DELETEDEVICESPEC']._serialized_end=2904
+  _globals['_SETNODESTATESPEC']._serialized_start=2906
+  _globals['_SETNODESTATESPEC']._serialized_end=3015
+  _globals['_SETDEVICESTATESPEC']._serialized_start=3018
+  _globals['_SETDEVICESTATESPEC']._serialized_end=3193
+  _globals['_EXPANDVOLUMESPEC']._serialized_start=3196
+  _globals['_EXPANDVOLUMESPEC']._serialized_end=3371
+  _globals['_CLONEVOLUMESPEC']._serialized_start=3374
+  _globals['_CLONEVOLUMESPEC']._serialized_end=3516
+  _globals['_RESYNCDEVICESPEC']._serialized_start=3518
+  _globals['_RESYNCDEVICESPEC']._serialized_end=3602
+  _globals['_EVICTBRICKSPEC']._serialized_start=3605
+  _globals['_EVICTBRICKSPEC']._serialized_end=3789
+  _globals['_CREATEBLOCKVOLUMESPEC']._serialized_start=3792
+  _globals['_CREATEBLOCKVOLUMESPEC']._serialized_end=3979
+  _globals['_DELETEBLOCKVOLUMESPEC']._serialized_start=3981
+  _globals['_DELETEBLOCKVOLUMESPEC']._serialized_end=4087
+  _globals['_EXPANDBLOCKVOLUMESPEC']._serialized_start=4090
+  _globals['_EXPANDBLOCKVOLUMESPEC']._serialized_end=4220
+  _globals['_SETBLOCKRESTRICTIONSPEC']._serialized_start=4222
+  _globals['_SETBLOCKRESTRICTIONSPEC']._serialized_end=4328
+  _globals['_CLEANUPSPEC']._serialized_start=4330
+  _globals['_CLEANUPSPEC']._serialized_end=4419
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from brickyard.topology.v1 import block_volume_pb2 as _block_volume_pb2
 from brickyard.topology.v1 import device_pb2 as _device_pb2
 from brickyard.topology.v1 import node_pb2 as _node_pb2
 from brickyard.topology.v1 import volume_pb2 as _volume_pb2
@@ -53,6 +54,18 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """Make a copy-on-write copy of a volume."""
     OPERATION_KIND_RESYNC_DEVICE: _OperationKind.ValueType  # 11
     """Measure a device again."""
+    OPERATION_KIND_EVICT_BRICK: _OperationKind.ValueType  # 12
+    """Move one brick to another device."""
+    OPERATION_KIND_CREATE_BLOCK_VOLUME: _OperationKind.ValueType  # 13
+    """Make a block volume."""
+    OPERATION_KIND_DELETE_BLOCK_VOLUME: _OperationKind.ValueType  # 14
+    """Remove a block volume."""
+    OPERATION_KIND_EXPAND_BLOCK_VOLUME: _OperationKind.ValueType  # 15
+    """Make a block volume larger."""
+    OPERATION_KIND_SET_BLOCK_RESTRICTION: _OperationKind.ValueType  # 16
+    """Say whether a hosting volume takes new block volumes."""
+    OPERATION_KIND_CLEAN_UP: _OperationKind.ValueType  # 17
+    """Remove bricks that another operation had to leave behind."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What an operation changes."""
@@ -81,6 +94,18 @@ OPERATION_KIND_CLONE_VOLUME: OperationKind.ValueType  # 10
 """Make a copy-on-write copy of a volume."""
 OPERATION_KIND_RESYNC_DEVICE: OperationKind.ValueType  # 11
 """Measure a device again."""
+OPERATION_KIND_EVICT_BRICK: OperationKind.ValueType  # 12
+"""Move one brick to another device."""
+OPERATION_KIND_CREATE_BLOCK_VOLUME: OperationKind.ValueType  # 13
+"""Make a block volume."""
+OPERATION_KIND_DELETE_BLOCK_VOLUME: OperationKind.ValueType  # 14
+"""Remove a block volume."""
+OPERATION_KIND_EXPAND_BLOCK_VOLUME: OperationKind.ValueType  # 15
+"""Make a block volume larger."""
+OPERATION_KIND_SET_BLOCK_RESTRICTION: OperationKind.ValueType  # 16
+"""Say whether a hosting volume takes new block volumes."""
+OPERATION_KIND_CLEAN_UP: OperationKind.ValueType  # 17
+"""Remove bricks that another operation had to leave behind."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 class _OperationState:
@@ -142,6 +167,8 @@ class Operation(_message.Message):
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STALLED_FIELD_NUMBER: _builtins.int
+    PLACEMENT_COUNT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """32 lower-case hex digits."""
     kind: Global___OperationKind.ValueType
@@ -162,6 +189,10 @@ class Operation(_message.Message):
     """Grows with every change of the record; for watchers."""
     stalled: _builtins.bool
     """Whether an attempt to take it back failed, so that it waits for another: a node does not answer. Its error is final."""
+    placement_count: _builtins.int
+    """How often bricks were placed for it: 1, and one more for each time that it was placed anew."""
+    note: _builtins.str
+    """What happened on the way, e.g. why it was placed anew; empty when nothing did."""
     @_builtins.property
     def spec(self) -> Global___OperationSpec:
         """What is to be done, to what."""
@@ -210,10 +241,12 @@ class Operation(_message.Message):
         attempt_count: _builtins.int = ...,
         revision: _builtins.int = ...,
         stalled: _builtins.bool = ...,
+        placement_count: _builtins.int = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "lease_expire_time", b"lease_expire_time", "progress", b"progress", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "cluster_id", b"cluster_id", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "lease_expire_time", b"lease_expire_time", "owner", b"owner", "progress", b"progress", "request_id", b"request_id", "revision", b"revision", "spec", b"spec", "stalled", b"stalled", "state", b"state", "target_id", b"target_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "cluster_id", b"cluster_id", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "id", b"id", "kind", b"kind", "lease_expire_time", b"lease_expire_time", "note", b"note", "owner", b"owner", "placement_count", b"placement_count", "progress", b"progress", "request_id", b"request_id", "revision", b"revision", "spec", b"spec", "stalled", b"stalled", "state", b"state", "target_id", b"target_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,6 +355,12 @@ class OperationSpec(_message.Message):
     EXPAND_VOLUME_FIELD_NUMBER: _builtins.int
     CLONE_VOLUME_FIELD_NUMBER: _builtins.int
     RESYNC_DEVICE_FIELD_NUMBER: _builtins.int
+    EVICT_BRICK_FIELD_NUMBER: _builtins.int
+    CREATE_BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    DELETE_BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    EXPAND_BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    SET_BLOCK_RESTRICTION_FIELD_NUMBER: _builtins.int
+    CLEAN_UP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def create_volume(self) -> Global___CreateVolumeSpec:
         """Make a volume."""
@@ -366,6 +405,30 @@ class OperationSpec(_message.Message):
     def resync_device(self) -> Global___ResyncDeviceSpec:
         """Measure a device again."""
 
+    @_builtins.property
+    def evict_brick(self) -> Global___EvictBrickSpec:
+        """Move one brick to another device."""
+
+    @_builtins.property
+    def create_block_volume(self) -> Global___CreateBlockVolumeSpec:
+        """Make a block volume."""
+
+    @_builtins.property
+    def delete_block_volume(self) -> Global___DeleteBlockVolumeSpec:
+        """Remove a block volume."""
+
+    @_builtins.property
+    def expand_block_volume(self) -> Global___ExpandBlockVolumeSpec:
+        """Make a block volume larger."""
+
+    @_builtins.property
+    def set_block_restriction(self) -> Global___SetBlockRestrictionSpec:
+        """Say whether a hosting volume takes new block volumes."""
+
+    @_builtins.property
+    def clean_up(self) -> Global___CleanUpSpec:
+        """Remove bricks that another operation had to leave behind. Begun by the topology only."""
+
     def __init__(
         self,
         *,
@@ -380,12 +443,18 @@ class OperationSpec(_message.Message):
         expand_volume: Global___ExpandVolumeSpec | None = ...,
         clone_volume: Global___CloneVolumeSpec | None = ...,
         resync_device: Global___ResyncDeviceSpec | None = ...,
+        evict_brick: Global___EvictBrickSpec | None = ...,
+        create_block_volume: Global___CreateBlockVolumeSpec | None = ...,
+        delete_block_volume: Global___DeleteBlockVolumeSpec | None = ...,
+        expand_block_volume: Global___ExpandBlockVolumeSpec | None = ...,
+        set_block_restriction: Global___SetBlockRestrictionSpec | None = ...,
+        clean_up: Global___CleanUpSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_device", b"add_device", "add_node", b"add_node", "clone_volume", b"clone_volume", "create_volume", b"create_volume", "delete_device", b"delete_device", "delete_node", b"delete_node", "delete_volume", b"delete_volume", "expand_volume", b"expand_volume", "kind", b"kind", "resync_device", b"resync_device", "set_device_state", b"set_device_state", "set_node_state", b"set_node_state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_device", b"add_device", "add_node", b"add_node", "clean_up", b"clean_up", "clone_volume", b"clone_volume", "create_block_volume", b"create_block_volume", "create_volume", b"create_volume", "delete_block_volume", b"delete_block_volume", "delete_device", b"delete_device", "delete_node", b"delete_node", "delete_volume", b"delete_volume", "evict_brick", b"evict_brick", "expand_block_volume", b"expand_block_volume", "expand_volume", b"expand_volume", "kind", b"kind", "resync_device", b"resync_device", "set_block_restriction", b"set_block_restriction", "set_device_state", b"set_device_state", "set_node_state", b"set_node_state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_device", b"add_device", "add_node", b"add_node", "clone_volume", b"clone_volume", "create_volume", b"create_volume", "delete_device", b"delete_device", "delete_node", b"delete_node", "delete_volume", b"delete_volume", "expand_volume", b"expand_volume", "kind", b"kind", "resync_device", b"resync_device", "set_device_state", b"set_device_state", "set_node_state", b"set_node_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_device", b"add_device", "add_node", b"add_node", "clean_up", b"clean_up", "clone_volume", b"clone_volume", "create_block_volume", b"create_block_volume", "create_volume", b"create_volume", "delete_block_volume", b"delete_block_volume", "delete_device", b"delete_device", "delete_node", b"delete_node", "delete_volume", b"delete_volume", "evict_brick", b"evict_brick", "expand_block_volume", b"expand_block_volume", "expand_volume", b"expand_volume", "kind", b"kind", "resync_device", b"resync_device", "set_block_restriction", b"set_block_restriction", "set_device_state", b"set_device_state", "set_node_state", b"set_node_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["create_volume", "delete_volume", "add_node", "delete_node", "add_device", "delete_device", "set_node_state", "set_device_state", "expand_volume", "clone_volume", "resync_device"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["create_volume", "delete_volume", "add_node", "delete_node", "add_device", "delete_device", "set_node_state", "set_device_state", "expand_volume", "clone_volume", "resync_device", "evict_brick", "create_block_volume", "delete_block_volume", "expand_block_volume", "set_block_restriction", "clean_up"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -602,22 +671,34 @@ class SetDeviceStateSpec(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     SKIP_HEAL_CHECK_FIELD_NUMBER: _builtins.int
+    PARENT_OPERATION_ID_FIELD_NUMBER: _builtins.int
+    BLOCKING_OPERATION_ID_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Id of the device."""
     state: _device_pb2.DeviceState.ValueType
     """The state to reach."""
     skip_heal_check: _builtins.bool
     """Whether bricks may be moved without a look at the heal state."""
+    parent_operation_id: _builtins.str
+    """Id of the operation that removes the node and this device with it; empty when there is none. The device may have any
+    state then, and takes no in-flight slot.
+    """
+    blocking_operation_id: _builtins.str
+    """Id of an operation that was making or removing bricks on the device when this one began, so that the device can not
+    be removed; empty when there was none. Set by the topology.
+    """
     def __init__(
         self,
         *,
         device_id: _builtins.str = ...,
         state: _device_pb2.DeviceState.ValueType = ...,
         skip_heal_check: _builtins.bool = ...,
+        parent_operation_id: _builtins.str = ...,
+        blocking_operation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "skip_heal_check", b"skip_heal_check", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocking_operation_id", b"blocking_operation_id", "device_id", b"device_id", "parent_operation_id", b"parent_operation_id", "skip_heal_check", b"skip_heal_check", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -734,3 +815,199 @@ class ResyncDeviceSpec(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResyncDeviceSpec: _TypeAlias = ResyncDeviceSpec  # noqa: Y015
+
+@_typing.final
+class EvictBrickSpec(_message.Message):
+    """Move one brick to another device: a new brick takes its place in the same set, and the heal fills it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICK_ID_FIELD_NUMBER: _builtins.int
+    NEW_BRICK_FIELD_NUMBER: _builtins.int
+    SKIP_HEAL_CHECK_FIELD_NUMBER: _builtins.int
+    PARENT_OPERATION_ID_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    brick_id: _builtins.str
+    """Id of the brick that moves."""
+    skip_heal_check: _builtins.bool
+    """Whether it is moved without a look at the heal state."""
+    parent_operation_id: _builtins.str
+    """Id of the operation that removes the device; empty when there is none. It takes no in-flight slot then."""
+    @_builtins.property
+    def new_brick(self) -> _volume_pb2.Brick:
+        """The brick that takes its place, placed and named; volume, role, set index and position are those of the old one."""
+
+    @_builtins.property
+    def volume(self) -> _volume_pb2.Volume:
+        """The volume as it was when the operation began, with the old brick; set by the topology."""
+
+    def __init__(
+        self,
+        *,
+        brick_id: _builtins.str = ...,
+        new_brick: _volume_pb2.Brick | None = ...,
+        skip_heal_check: _builtins.bool = ...,
+        parent_operation_id: _builtins.str = ...,
+        volume: _volume_pb2.Volume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["new_brick", b"new_brick", "volume", b"volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_id", b"brick_id", "new_brick", b"new_brick", "parent_operation_id", b"parent_operation_id", "skip_heal_check", b"skip_heal_check", "volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvictBrickSpec: _TypeAlias = EvictBrickSpec  # noqa: Y015
+
+@_typing.final
+class CreateBlockVolumeSpec(_message.Message):
+    """Make a block volume, and a volume to host it when it needs one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    HOSTING_VOLUME_FIELD_NUMBER: _builtins.int
+    MAX_VOLUMES_PER_CLUSTER_FIELD_NUMBER: _builtins.int
+    PREALLOC_FIELD_NUMBER: _builtins.int
+    max_volumes_per_cluster: _builtins.int
+    """Volumes that the cluster may hold, the hosting volume to make included; 0 = no limit."""
+    prealloc: _builtins.str
+    """Whether its space is taken at once: gluster-block's word for it, "full" or "no"."""
+    @_builtins.property
+    def block_volume(self) -> _block_volume_pb2.BlockVolume:
+        """The block volume with its hosts and its hosting volume; without what gluster-block gives it."""
+
+    @_builtins.property
+    def hosting_volume(self) -> _volume_pb2.Volume:
+        """The hosting volume to make first, with all its bricks; unset when it is there."""
+
+    def __init__(
+        self,
+        *,
+        block_volume: _block_volume_pb2.BlockVolume | None = ...,
+        hosting_volume: _volume_pb2.Volume | None = ...,
+        max_volumes_per_cluster: _builtins.int = ...,
+        prealloc: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume", "hosting_volume", b"hosting_volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume", "hosting_volume", b"hosting_volume", "max_volumes_per_cluster", b"max_volumes_per_cluster", "prealloc", b"prealloc"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBlockVolumeSpec: _TypeAlias = CreateBlockVolumeSpec  # noqa: Y015
+
+@_typing.final
+class DeleteBlockVolumeSpec(_message.Message):
+    """Remove a block volume; its hosting volume stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    block_volume_id: _builtins.str
+    """Id of the block volume."""
+    @_builtins.property
+    def block_volume(self) -> _block_volume_pb2.BlockVolume:
+        """The block volume as it was when the operation began, without its password; set by the topology."""
+
+    def __init__(
+        self,
+        *,
+        block_volume_id: _builtins.str = ...,
+        block_volume: _block_volume_pb2.BlockVolume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume", "block_volume_id", b"block_volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBlockVolumeSpec: _TypeAlias = DeleteBlockVolumeSpec  # noqa: Y015
+
+@_typing.final
+class ExpandBlockVolumeSpec(_message.Message):
+    """Make a block volume larger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    NEW_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    block_volume_id: _builtins.str
+    """Id of the block volume."""
+    new_size_bytes: _builtins.int
+    """Its new size in bytes, a multiple of 1 GiB."""
+    @_builtins.property
+    def block_volume(self) -> _block_volume_pb2.BlockVolume:
+        """The block volume as it was when the operation began, without its password; set by the topology."""
+
+    def __init__(
+        self,
+        *,
+        block_volume_id: _builtins.str = ...,
+        new_size_bytes: _builtins.int = ...,
+        block_volume: _block_volume_pb2.BlockVolume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume", "block_volume_id", b"block_volume_id", "new_size_bytes", b"new_size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpandBlockVolumeSpec: _TypeAlias = ExpandBlockVolumeSpec  # noqa: Y015
+
+@_typing.final
+class SetBlockRestrictionSpec(_message.Message):
+    """Say whether a hosting volume takes new block volumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    RESTRICTION_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    """Id of the hosting volume."""
+    restriction: _volume_pb2.BlockRestriction.ValueType
+    """UNSPECIFIED lets it take them, LOCKED does not; nothing else can be asked for."""
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        restriction: _volume_pb2.BlockRestriction.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["restriction", b"restriction", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBlockRestrictionSpec: _TypeAlias = SetBlockRestrictionSpec  # noqa: Y015
+
+@_typing.final
+class CleanUpSpec(_message.Message):
+    """Remove bricks that another operation had to leave behind, because their node did not answer. Until then their space is
+    reserved. The topology begins it, in the transaction in which the other operation goes on or ends without them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_OPERATION_ID_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    origin_operation_id: _builtins.str
+    """The operation that has left them."""
+    @_builtins.property
+    def volume(self) -> _volume_pb2.Volume:
+        """A volume in name only, which holds the bricks in the records."""
+
+    def __init__(
+        self,
+        *,
+        origin_operation_id: _builtins.str = ...,
+        volume: _volume_pb2.Volume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["volume", b"volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin_operation_id", b"origin_operation_id", "volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CleanUpSpec: _TypeAlias = CleanUpSpec  # noqa: Y015

@@ -24,58 +24,75 @@ _sym_db = _symbol_database.Default()
 
 from brickyard.topology.v1 import device_pb2 as brickyard_dot_topology_dot_v1_dot_device__pb2
 from brickyard.topology.v1 import operation_pb2 as brickyard_dot_topology_dot_v1_dot_operation__pb2
+from brickyard.topology.v1 import volume_pb2 as brickyard_dot_topology_dot_v1_dot_volume__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-brickyard/topology/v1/operation_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a%brickyard/topology/v1/operation.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcd\x01\n\x15\x42\x65ginOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmax_in_flight\x18\x05 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\"_\n\x16\x42\x65ginOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xf6\x01\n\x16UpdateOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12:\n\x08progress\x18\x04 \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\x05 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12\x0f\n\x07stalled\x18\x06 \x01(\x08\"N\n\x17UpdateOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\x82\x02\n\x16\x43ommitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12:\n\x0c\x64\x65vice_facts\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.DeviceFactsH\x00\x12>\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricksH\x00\x12<\n\rcloned_bricks\x18\x05 \x01(\x0b\x32#.brickyard.topology.v1.ClonedBricksH\x00\x42\t\n\x07outcome\",\n\rRemovedBricks\x12\x1b\n\x13reclaimed_brick_ids\x18\x01 \x03(\t\"B\n\x0c\x43lonedBricks\x12\x32\n\x06\x62ricks\x18\x01 \x03(\x0b\x32\".brickyard.topology.v1.ClonedBrick\">\n\x0b\x43lonedBrick\x12\x10\n\x08\x62rick_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07lv_name\x18\x03 \x01(\t\"N\n\x17\x43ommitOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"r\n\x15\x41\x62ortOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05\x65rror\x18\x03 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\"M\n\x16\x41\x62ortOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"m\n\x12RenewLeasesRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x15\n\roperation_ids\x18\x02 \x03(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\x13RenewLeasesResponse\x12\x1a\n\x12lost_operation_ids\x18\x01 \x03(\t\"i\n\x16\x43laimOperationsRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05limit\x18\x03 \x01(\x05\"O\n\x17\x43laimOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\"?\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"W\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0funfinished_only\x18\x03 \x01(\x08\"g\n\x16ListOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15WatchOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"M\n\x16WatchOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation2\xf5\x07\n\x10OperationService\x12m\n\x0e\x42\x65ginOperation\x12,.brickyard.topology.v1.BeginOperationRequest\x1a-.brickyard.topology.v1.BeginOperationResponse\x12p\n\x0fUpdateOperation\x12-.brickyard.topology.v1.UpdateOperationRequest\x1a..brickyard.topology.v1.UpdateOperationResponse\x12p\n\x0f\x43ommitOperation\x12-.brickyard.topology.v1.CommitOperationRequest\x1a..brickyard.topology.v1.CommitOperationResponse\x12m\n\x0e\x41\x62ortOperation\x12,.brickyard.topology.v1.AbortOperationRequest\x1a-.brickyard.topology.v1.AbortOperationResponse\x12\x64\n\x0bRenewLeases\x12).brickyard.topology.v1.RenewLeasesRequest\x1a*.brickyard.topology.v1.RenewLeasesResponse\x12p\n\x0f\x43laimOperations\x12-.brickyard.topology.v1.ClaimOperationsRequest\x1a..brickyard.topology.v1.ClaimOperationsResponse\x12g\n\x0cGetOperation\x12*.brickyard.topology.v1.GetOperationRequest\x1a+.brickyard.topology.v1.GetOperationResponse\x12m\n\x0eListOperations\x12,.brickyard.topology.v1.ListOperationsRequest\x1a-.brickyard.topology.v1.ListOperationsResponse\x12o\n\x0eWatchOperation\x12,.brickyard.topology.v1.WatchOperationRequest\x1a-.brickyard.topology.v1.WatchOperationResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-brickyard/topology/v1/operation_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a%brickyard/topology/v1/operation.proto\x1a\"brickyard/topology/v1/volume.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcd\x01\n\x15\x42\x65ginOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmax_in_flight\x18\x05 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\"_\n\x16\x42\x65ginOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xf6\x01\n\x16UpdateOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12:\n\x08progress\x18\x04 \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\x05 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12\x0f\n\x07stalled\x18\x06 \x01(\x08\"N\n\x17UpdateOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\x94\x03\n\x16\x43ommitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12:\n\x0c\x64\x65vice_facts\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.DeviceFactsH\x00\x12>\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricksH\x00\x12<\n\rcloned_bricks\x18\x05 \x01(\x0b\x32#.brickyard.topology.v1.ClonedBricksH\x00\x12G\n\x13\x62lock_volume_access\x18\x06 \x01(\x0b\x32(.brickyard.topology.v1.BlockVolumeAccessH\x00\x12G\n\x15\x65xpanded_block_volume\x18\x07 \x01(\x0b\x32&.brickyard.topology.v1.BlockVolumeSizeH\x00\x42\t\n\x07outcome\"Q\n\x11\x42lockVolumeAccess\x12\x0b\n\x03iqn\x18\x01 \x01(\t\x12\x0b\n\x03lun\x18\x02 \x01(\x05\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\"@\n\x0f\x42lockVolumeSize\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x19\n\x11usable_size_bytes\x18\x02 \x01(\x03\",\n\rRemovedBricks\x12\x1b\n\x13reclaimed_brick_ids\x18\x01 \x03(\t\"B\n\x0c\x43lonedBricks\x12\x32\n\x06\x62ricks\x18\x01 \x03(\x0b\x32\".brickyard.topology.v1.ClonedBrick\">\n\x0b\x43lonedBrick\x12\x10\n\x08\x62rick_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07lv_name\x18\x03 \x01(\t\"N\n\x17\x43ommitOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc2\x02\n\x15\x41\x62ortOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05\x65rror\x18\x03 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12<\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricks\x12\x45\n\x15\x65xpanded_block_volume\x18\x05 \x01(\x0b\x32&.brickyard.topology.v1.BlockVolumeSize\x12\x16\n\x0eleft_brick_ids\x18\x06 \x03(\t\x12\x31\n\x0elease_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x81\x01\n\x16\x41\x62ortOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x32\n\x08\x63lean_up\x18\x02 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc4\x01\n\x16ReplanOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12,\n\x06\x62ricks\x18\x03 \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x16\n\x0eleft_brick_ids\x18\x04 \x03(\t\x12\x31\n\x0elease_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04note\x18\x06 \x01(\t\"\x82\x01\n\x17ReplanOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x32\n\x08\x63lean_up\x18\x02 \x01(\x0b\x32 .brickyard.topology.v1.Operation\")\n\x10\x43heckSlotRequest\x12\x15\n\rmax_in_flight\x18\x01 \x01(\x05\"\x13\n\x11\x43heckSlotResponse\".\n\x15WakeOperationsRequest\x12\x15\n\roperation_ids\x18\x01 \x03(\t\"-\n\x16WakeOperationsResponse\x12\x13\n\x0bwoken_count\x18\x01 \x01(\x05\"m\n\x12RenewLeasesRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x15\n\roperation_ids\x18\x02 \x03(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x13RenewLeasesResponse\x12\x1a\n\x12lost_operation_ids\x18\x01 \x03(\t\x12\x1b\n\x13woken_operation_ids\x18\x02 \x03(\t\"i\n\x16\x43laimOperationsRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05limit\x18\x03 \x01(\x05\"O\n\x17\x43laimOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\"?\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"W\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0funfinished_only\x18\x03 \x01(\x08\"g\n\x16ListOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15WatchOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"M\n\x16WatchOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation2\xb6\n\n\x10OperationService\x12m\n\x0e\x42\x65ginOperation\x12,.brickyard.topology.v1.BeginOperationRequest\x1a-.brickyard.topology.v1.BeginOperationResponse\x12p\n\x0fUpdateOperation\x12-.brickyard.topology.v1.UpdateOperationRequest\x1a..brickyard.topology.v1.UpdateOperationResponse\x12p\n\x0f\x43ommitOperation\x12-.brickyard.topology.v1.CommitOperationRequest\x1a..brickyard.topology.v1.CommitOperationResponse\x12m\n\x0e\x41\x62ortOperation\x12,.brickyard.topology.v1.AbortOperationRequest\x1a-.brickyard.topology.v1.AbortOperationResponse\x12p\n\x0fReplanOperation\x12-.brickyard.topology.v1.ReplanOperationRequest\x1a..brickyard.topology.v1.ReplanOperationResponse\x12^\n\tCheckSlot\x12\'.brickyard.topology.v1.CheckSlotRequest\x1a(.brickyard.topology.v1.CheckSlotResponse\x12m\n\x0eWakeOperations\x12,.brickyard.topology.v1.WakeOperationsRequest\x1a-.brickyard.topology.v1.WakeOperationsResponse\x12\x64\n\x0bRenewLeases\x12).brickyard.topology.v1.RenewLeasesRequest\x1a*.brickyard.topology.v1.RenewLeasesResponse\x12p\n\x0f\x43laimOperations\x12-.brickyard.topology.v1.ClaimOperationsRequest\x1a..brickyard.topology.v1.ClaimOperationsResponse\x12g\n\x0cGetOperation\x12*.brickyard.topology.v1.GetOperationRequest\x1a+.brickyard.topology.v1.GetOperationResponse\x12m\n\x0eListOperations\x12,.brickyard.topology.v1.ListOperationsRequest\x1a-.brickyard.topology.v1.ListOperationsResponse\x12o\n\x0eWatchOperation\x12,.brickyard.topology.v1.WatchOperationRequest\x1a-.brickyard.topology.v1.WatchOperationResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brickyard.topology.v1.operation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BEGINOPERATIONREQUEST']._serialized_start=180
-  _globals['_BEGINOPERATIONREQUEST']._serialized_end=385
-  _globals['_BEGINOPERATIONRESPONSE']._serialized_start=387
-  _globals['_BEGINOPERATIONRESPONSE']._serialized_end=482
-  _globals['_UPDATEOPERATIONREQUEST']._serialized_start=485
-  _globals['_UPDATEOPERATIONREQUEST']._serialized_end=731
-  _globals['_UPDATEOPERATIONRESPONSE']._serialized_start=733
-  _globals['_UPDATEOPERATIONRESPONSE']._serialized_end=811
-  _globals['_COMMITOPERATIONREQUEST']._serialized_start=814
-  _globals['_COMMITOPERATIONREQUEST']._serialized_end=1072
-  _globals['_REMOVEDBRICKS']._serialized_start=1074
-  _globals['_REMOVEDBRICKS']._serialized_end=1118
-  _globals['_CLONEDBRICKS']._serialized_start=1120
-  _globals['_CLONEDBRICKS']._serialized_end=1186
-  _globals['_CLONEDBRICK']._serialized_start=1188
-  _globals['_CLONEDBRICK']._serialized_end=1250
-  _globals['_COMMITOPERATIONRESPONSE']._serialized_start=1252
-  _globals['_COMMITOPERATIONRESPONSE']._serialized_end=1330
-  _globals['_ABORTOPERATIONREQUEST']._serialized_start=1332
-  _globals['_ABORTOPERATIONREQUEST']._serialized_end=1446
-  _globals['_ABORTOPERATIONRESPONSE']._serialized_start=1448
-  _globals['_ABORTOPERATIONRESPONSE']._serialized_end=1525
-  _globals['_RENEWLEASESREQUEST']._serialized_start=1527
-  _globals['_RENEWLEASESREQUEST']._serialized_end=1636
-  _globals['_RENEWLEASESRESPONSE']._serialized_start=1638
-  _globals['_RENEWLEASESRESPONSE']._serialized_end=1687
-  _globals['_CLAIMOPERATIONSREQUEST']._serialized_start=1689
-  _globals['_CLAIMOPERATIONSREQUEST']._serialized_end=1794
-  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_start=1796
-  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_end=1875
-  _globals['_GETOPERATIONREQUEST']._serialized_start=1877
-  _globals['_GETOPERATIONREQUEST']._serialized_end=1940
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=1942
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=2017
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=2019
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=2106
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=2108
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=2211
-  _globals['_WATCHOPERATIONREQUEST']._serialized_start=2213
-  _globals['_WATCHOPERATIONREQUEST']._serialized_end=2258
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=2260
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=2337
-  _globals['_OPERATIONSERVICE']._serialized_start=2340
-  _globals['_OPERATIONSERVICE']._serialized_end=3353
+  _globals['_BEGINOPERATIONREQUEST']._serialized_start=216
+  _globals['_BEGINOPERATIONREQUEST']._serialized_end=421
+  _globals['_BEGINOPERATIONRESPONSE']._serialized_start=423
+  _globals['_BEGINOPERATIONRESPONSE']._serialized_end=518
+  _globals['_UPDATEOPERATIONREQUEST']._serialized_start=521
+  _globals['_UPDATEOPERATIONREQUEST']._serialized_end=767
+  _globals['_UPDATEOPERATIONRESPONSE']._serialized_start=769
+  _globals['_UPDATEOPERATIONRESPONSE']._serialized_end=847
+  _globals['_COMMITOPERATIONREQUEST']._serialized_start=850
+  _globals['_COMMITOPERATIONREQUEST']._serialized_end=1254
+  _globals['_BLOCKVOLUMEACCESS']._serialized_start=1256
+  _globals['_BLOCKVOLUMEACCESS']._serialized_end=1337
+  _globals['_BLOCKVOLUMESIZE']._serialized_start=1339
+  _globals['_BLOCKVOLUMESIZE']._serialized_end=1403
+  _globals['_REMOVEDBRICKS']._serialized_start=1405
+  _globals['_REMOVEDBRICKS']._serialized_end=1449
+  _globals['_CLONEDBRICKS']._serialized_start=1451
+  _globals['_CLONEDBRICKS']._serialized_end=1517
+  _globals['_CLONEDBRICK']._serialized_start=1519
+  _globals['_CLONEDBRICK']._serialized_end=1581
+  _globals['_COMMITOPERATIONRESPONSE']._serialized_start=1583
+  _globals['_COMMITOPERATIONRESPONSE']._serialized_end=1661
+  _globals['_ABORTOPERATIONREQUEST']._serialized_start=1664
+  _globals['_ABORTOPERATIONREQUEST']._serialized_end=1986
+  _globals['_ABORTOPERATIONRESPONSE']._serialized_start=1989
+  _globals['_ABORTOPERATIONRESPONSE']._serialized_end=2118
+  _globals['_REPLANOPERATIONREQUEST']._serialized_start=2121
+  _globals['_REPLANOPERATIONREQUEST']._serialized_end=2317
+  _globals['_REPLANOPERATIONRESPONSE']._serialized_start=2320
+  _globals['_REPLANOPERATIONRESPONSE']._serialized_end=2450
+  _globals['_CHECKSLOTREQUEST']._serialized_start=2452
+  _globals['_CHECKSLOTREQUEST']._serialized_end=2493
+  _globals['_CHECKSLOTRESPONSE']._serialized_start=2495
+  _globals['_CHECKSLOTRESPONSE']._serialized_end=2514
+  _globals['_WAKEOPERATIONSREQUEST']._serialized_start=2516
+  _globals['_WAKEOPERATIONSREQUEST']._serialized_end=2562
+  _globals['_WAKEOPERATIONSRESPONSE']._serialized_start=2564
+  _globals['_WAKEOPERATIONSRESPONSE']._serialized_end=2609
+  _globals['_RENEWLEASESREQUEST']._serialized_start=2611
+  _globals['_RENEWLEASESREQUEST']._serialized_end=2720
+  _globals['_RENEWLEASESRESPONSE']._serialized_start=2722
+  _globals['_RENEWLEASESRESPONSE']._serialized_end=2800
+  _globals['_CLAIMOPERATIONSREQUEST']._serialized_start=2802
+  _globals['_CLAIMOPERATIONSREQUEST']._serialized_end=2907
+  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_start=2909
+  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_end=2988
+  _globals['_GETOPERATIONREQUEST']._serialized_start=2990
+  _globals['_GETOPERATIONREQUEST']._serialized_end=3053
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=3055
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=3130
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=3132
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=3219
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=3221
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=3324
+  _globals['_WATCHOPERATIONREQUEST']._serialized_start=3326
+  _globals['_WATCHOPERATIONREQUEST']._serialized_end=3371
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=3373
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=3450
+  _globals['_OPERATIONSERVICE']._serialized_start=3453
+  _globals['_OPERATIONSERVICE']._serialized_end=4787
 # @@protoc_insertion_point(module_scope)

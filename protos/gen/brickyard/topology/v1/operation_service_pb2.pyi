@@ -5,6 +5,7 @@ isort:skip_file
 
 from brickyard.topology.v1 import device_pb2 as _device_pb2
 from brickyard.topology.v1 import operation_pb2 as _operation_pb2
+from brickyard.topology.v1 import volume_pb2 as _volume_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -178,6 +179,8 @@ class CommitOperationRequest(_message.Message):
     DEVICE_FACTS_FIELD_NUMBER: _builtins.int
     REMOVED_BRICKS_FIELD_NUMBER: _builtins.int
     CLONED_BRICKS_FIELD_NUMBER: _builtins.int
+    BLOCK_VOLUME_ACCESS_FIELD_NUMBER: _builtins.int
+    EXPANDED_BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Id of the operation."""
     owner: _builtins.str
@@ -188,11 +191,19 @@ class CommitOperationRequest(_message.Message):
 
     @_builtins.property
     def removed_bricks(self) -> Global___RemovedBricks:
-        """For DELETE_VOLUME: what became of the thin pools."""
+        """For DELETE_VOLUME and EVICT_BRICK: what became of the thin pools."""
 
     @_builtins.property
     def cloned_bricks(self) -> Global___ClonedBricks:
         """For CLONE_VOLUME: where gluster put the copies."""
+
+    @_builtins.property
+    def block_volume_access(self) -> Global___BlockVolumeAccess:
+        """For CREATE_BLOCK_VOLUME: how initiators reach it."""
+
+    @_builtins.property
+    def expanded_block_volume(self) -> Global___BlockVolumeSize:
+        """For EXPAND_BLOCK_VOLUME: how large it is."""
 
     def __init__(
         self,
@@ -202,16 +213,78 @@ class CommitOperationRequest(_message.Message):
         device_facts: _device_pb2.DeviceFacts | None = ...,
         removed_bricks: Global___RemovedBricks | None = ...,
         cloned_bricks: Global___ClonedBricks | None = ...,
+        block_volume_access: Global___BlockVolumeAccess | None = ...,
+        expanded_block_volume: Global___BlockVolumeSize | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "outcome", b"outcome", "removed_bricks", b"removed_bricks"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume_access", b"block_volume_access", "cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "expanded_block_volume", b"expanded_block_volume", "outcome", b"outcome", "removed_bricks", b"removed_bricks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "operation_id", b"operation_id", "outcome", b"outcome", "owner", b"owner", "removed_bricks", b"removed_bricks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_access", b"block_volume_access", "cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "expanded_block_volume", b"expanded_block_volume", "operation_id", b"operation_id", "outcome", b"outcome", "owner", b"owner", "removed_bricks", b"removed_bricks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["device_facts", "removed_bricks", "cloned_bricks"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["device_facts", "removed_bricks", "cloned_bricks", "block_volume_access", "expanded_block_volume"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___CommitOperationRequest: _TypeAlias = CommitOperationRequest  # noqa: Y015
+
+@_typing.final
+class BlockVolumeAccess(_message.Message):
+    """How initiators reach a block volume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IQN_FIELD_NUMBER: _builtins.int
+    LUN_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    iqn: _builtins.str
+    """Its iSCSI qualified name."""
+    lun: _builtins.int
+    """Its logical unit number."""
+    username: _builtins.str
+    """What initiators log in with; empty without auth."""
+    password: _builtins.str
+    """A secret; empty without auth."""
+    def __init__(
+        self,
+        *,
+        iqn: _builtins.str = ...,
+        lun: _builtins.int = ...,
+        username: _builtins.str = ...,
+        password: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iqn", b"iqn", "lun", b"lun", "password", b"password", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockVolumeAccess: _TypeAlias = BlockVolumeAccess  # noqa: Y015
+
+@_typing.final
+class BlockVolumeSize(_message.Message):
+    """How large a block volume is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    USABLE_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """Its size in bytes."""
+    usable_size_bytes: _builtins.int
+    """Bytes that every host exports."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+        usable_size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size_bytes", b"size_bytes", "usable_size_bytes", b"usable_size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockVolumeSize: _TypeAlias = BlockVolumeSize  # noqa: Y015
 
 @_typing.final
 class RemovedBricks(_message.Message):
@@ -324,6 +397,10 @@ class AbortOperationRequest(_message.Message):
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    REMOVED_BRICKS_FIELD_NUMBER: _builtins.int
+    EXPANDED_BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    LEFT_BRICK_IDS_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Id of the operation."""
     owner: _builtins.str
@@ -332,16 +409,38 @@ class AbortOperationRequest(_message.Message):
     def error(self) -> _operation_pb2.OperationError:
         """Why it failed."""
 
+    @_builtins.property
+    def removed_bricks(self) -> Global___RemovedBricks:
+        """For EVICT_BRICK that failed after gluster had taken the new brick: the old one is forgotten, the new one stays.
+        Unset when the new one was taken back.
+        """
+
+    @_builtins.property
+    def expanded_block_volume(self) -> Global___BlockVolumeSize:
+        """For EXPAND_BLOCK_VOLUME that failed on some hosts: how large it is now; a size that was reached is kept."""
+
+    @_builtins.property
+    def left_brick_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Bricks of a volume that was to be made, on nodes that do not answer: an operation of kind CLEAN_UP gets them."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long the owner may go without renewing the clean-up, 1 s to 10 min; needed when bricks are left."""
+
     def __init__(
         self,
         *,
         operation_id: _builtins.str = ...,
         owner: _builtins.str = ...,
         error: _operation_pb2.OperationError | None = ...,
+        removed_bricks: Global___RemovedBricks | None = ...,
+        expanded_block_volume: Global___BlockVolumeSize | None = ...,
+        left_brick_ids: _abc.Iterable[_builtins.str] | None = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expanded_block_volume", b"expanded_block_volume", "lease_duration", b"lease_duration", "removed_bricks", b"removed_bricks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "operation_id", b"operation_id", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expanded_block_volume", b"expanded_block_volume", "lease_duration", b"lease_duration", "left_brick_ids", b"left_brick_ids", "operation_id", b"operation_id", "owner", b"owner", "removed_bricks", b"removed_bricks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,22 +453,191 @@ class AbortOperationResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
+    CLEAN_UP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
         """The operation after the change."""
+
+    @_builtins.property
+    def clean_up(self) -> _operation_pb2.Operation:
+        """The clean-up of what was left, driven by the same owner; unset when nothing was."""
 
     def __init__(
         self,
         *,
         operation: _operation_pb2.Operation | None = ...,
+        clean_up: _operation_pb2.Operation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clean_up", b"clean_up", "operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clean_up", b"clean_up", "operation", b"operation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AbortOperationResponse: _TypeAlias = AbortOperationResponse  # noqa: Y015
+
+@_typing.final
+class ReplanOperationRequest(_message.Message):
+    """See ReplanOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
+    LEFT_BRICK_IDS_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    operation_id: _builtins.str
+    """Id of the operation."""
+    owner: _builtins.str
+    """Name of the owner."""
+    note: _builtins.str
+    """Why, for the operation's note."""
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[_volume_pb2.Brick]:
+        """The new bricks of the volume, placed and named, with new ids."""
+
+    @_builtins.property
+    def left_brick_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of the old bricks whose nodes do not answer: an operation of kind CLEAN_UP gets them."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long the owner may go without renewing, 1 s to 10 min."""
+
+    def __init__(
+        self,
+        *,
+        operation_id: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        bricks: _abc.Iterable[_volume_pb2.Brick] | None = ...,
+        left_brick_ids: _abc.Iterable[_builtins.str] | None = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "lease_duration", b"lease_duration", "left_brick_ids", b"left_brick_ids", "note", b"note", "operation_id", b"operation_id", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplanOperationRequest: _TypeAlias = ReplanOperationRequest  # noqa: Y015
+
+@_typing.final
+class ReplanOperationResponse(_message.Message):
+    """See ReplanOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    CLEAN_UP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operation_pb2.Operation:
+        """The operation after the change."""
+
+    @_builtins.property
+    def clean_up(self) -> _operation_pb2.Operation:
+        """The clean-up of what was left, driven by the same owner; unset when nothing was."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operation_pb2.Operation | None = ...,
+        clean_up: _operation_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clean_up", b"clean_up", "operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clean_up", b"clean_up", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplanOperationResponse: _TypeAlias = ReplanOperationResponse  # noqa: Y015
+
+@_typing.final
+class CheckSlotRequest(_message.Message):
+    """See CheckSlot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    max_in_flight: _builtins.int
+    """As in BeginOperation; 0 = no limit."""
+    def __init__(
+        self,
+        *,
+        max_in_flight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_in_flight", b"max_in_flight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSlotRequest: _TypeAlias = CheckSlotRequest  # noqa: Y015
+
+@_typing.final
+class CheckSlotResponse(_message.Message):
+    """See CheckSlot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSlotResponse: _TypeAlias = CheckSlotResponse  # noqa: Y015
+
+@_typing.final
+class WakeOperationsRequest(_message.Message):
+    """See WakeOperations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the operations, at most 1000; empty = all."""
+
+    def __init__(
+        self,
+        *,
+        operation_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation_ids", b"operation_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WakeOperationsRequest: _TypeAlias = WakeOperationsRequest  # noqa: Y015
+
+@_typing.final
+class WakeOperationsResponse(_message.Message):
+    """See WakeOperations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    woken_count: _builtins.int
+    """How many stalled operations are woken."""
+    def __init__(
+        self,
+        *,
+        woken_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["woken_count", b"woken_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WakeOperationsResponse: _TypeAlias = WakeOperationsResponse  # noqa: Y015
 
 @_typing.final
 class RenewLeasesRequest(_message.Message):
@@ -412,18 +680,24 @@ class RenewLeasesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LOST_OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    WOKEN_OPERATION_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lost_operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of operations that the caller does not own any more."""
+
+    @_builtins.property
+    def woken_operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of stalled operations that somebody wants retried now; told once."""
 
     def __init__(
         self,
         *,
         lost_operation_ids: _abc.Iterable[_builtins.str] | None = ...,
+        woken_operation_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lost_operation_ids", b"lost_operation_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lost_operation_ids", b"lost_operation_ids", "woken_operation_ids", b"woken_operation_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,21 @@ class OperationServiceStub:
                 request_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.AbortOperationRequest.SerializeToString,
                 response_deserializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.AbortOperationResponse.FromString,
                 _registered_method=True)
+        self.ReplanOperation = channel.unary_unary(
+                '/brickyard.topology.v1.OperationService/ReplanOperation',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.ReplanOperationRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.ReplanOperationResponse.FromString,
+                _registered_method=True)
+        self.CheckSlot = channel.unary_unary(
+                '/brickyard.topology.v1.OperationService/CheckSlot',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.CheckSlotRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.CheckSlotResponse.FromString,
+                _registered_method=True)
+        self.WakeOperations = channel.unary_unary(
+                '/brickyard.topology.v1.OperationService/WakeOperations',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.WakeOperationsRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.WakeOperationsResponse.FromString,
+                _registered_method=True)
         self.RenewLeases = channel.unary_unary(
                 '/brickyard.topology.v1.OperationService/RenewLeases',
                 request_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.RenewLeasesRequest.SerializeToString,
@@ -111,6 +126,29 @@ class OperationServiceServicer:
 
     def AbortOperation(self, request, context):
         """Takes back what BeginOperation recorded, and marks the operation as failed. Aborting twice is a success.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplanOperation(self, request, context):
+        """Gives a volume that is being made other bricks, after those that it had were removed: frees their space and reserves
+        the new one. The same bricks twice are a success. Fails with LEASE_LOST, OPERATION_ENDED, PLAN_OUTDATED, and with
+        INVALID_ARGUMENT for other kinds and for one that is being taken back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckSlot(self, request, context):
+        """Whether an operation that takes a slot could begin now. Fails with TOO_MANY_OPERATIONS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WakeOperations(self, request, context):
+        """Spares stalled operations their pause: their owners are told when they renew their leases. Others are passed over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +211,21 @@ def add_OperationServiceServicer_to_server(servicer, server):
                     servicer.AbortOperation,
                     request_deserializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.AbortOperationRequest.FromString,
                     response_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.AbortOperationResponse.SerializeToString,
+            ),
+            'ReplanOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplanOperation,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.ReplanOperationRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.ReplanOperationResponse.SerializeToString,
+            ),
+            'CheckSlot': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSlot,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.CheckSlotRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.CheckSlotResponse.SerializeToString,
+            ),
+            'WakeOperations': grpc.unary_unary_rpc_method_handler(
+                    servicer.WakeOperations,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.WakeOperationsRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_operation__service__pb2.WakeOperationsResponse.SerializeToString,
             ),
             'RenewLeases': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewLeases,
@@ -309,6 +362,87 @@ class OperationService:
             '/brickyard.topology.v1.OperationService/AbortOperation',
             brickyard_dot_topology_dot_v1_dot_operation__service__pb2.AbortOperationRequest.SerializeToString,
             brickyard_dot_topology_dot_v1_dot_operation__service__pb2.AbortOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplanOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.OperationService/ReplanOperation',
+            brickyard_dot_topology_dot_v1_dot_operation__service__pb2.ReplanOperationRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_operation__service__pb2.ReplanOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSlot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.OperationService/CheckSlot',
+            brickyard_dot_topology_dot_v1_dot_operation__service__pb2.CheckSlotRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_operation__service__pb2.CheckSlotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WakeOperations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.OperationService/WakeOperations',
+            brickyard_dot_topology_dot_v1_dot_operation__service__pb2.WakeOperationsRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_operation__service__pb2.WakeOperationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,15 @@ class OperationServiceStub:
     """Makes the outcome of an operation durable and frees its reservations. Committing twice is a success."""
     AbortOperation: _grpc.UnaryUnaryMultiCallable[_operation_service_pb2.AbortOperationRequest, _operation_service_pb2.AbortOperationResponse]
     """Takes back what BeginOperation recorded, and marks the operation as failed. Aborting twice is a success."""
+    ReplanOperation: _grpc.UnaryUnaryMultiCallable[_operation_service_pb2.ReplanOperationRequest, _operation_service_pb2.ReplanOperationResponse]
+    """Gives a volume that is being made other bricks, after those that it had were removed: frees their space and reserves
+    the new one. The same bricks twice are a success. Fails with LEASE_LOST, OPERATION_ENDED, PLAN_OUTDATED, and with
+    INVALID_ARGUMENT for other kinds and for one that is being taken back.
+    """
+    CheckSlot: _grpc.UnaryUnaryMultiCallable[_operation_service_pb2.CheckSlotRequest, _operation_service_pb2.CheckSlotResponse]
+    """Whether an operation that takes a slot could begin now. Fails with TOO_MANY_OPERATIONS."""
+    WakeOperations: _grpc.UnaryUnaryMultiCallable[_operation_service_pb2.WakeOperationsRequest, _operation_service_pb2.WakeOperationsResponse]
+    """Spares stalled operations their pause: their owners are told when they renew their leases. Others are passed over."""
     RenewLeases: _grpc.UnaryUnaryMultiCallable[_operation_service_pb2.RenewLeasesRequest, _operation_service_pb2.RenewLeasesResponse]
     """Prolongs the leases of running operations, and names those that the caller lost."""
     ClaimOperations: _grpc.UnaryUnaryMultiCallable[_operation_service_pb2.ClaimOperationsRequest, _operation_service_pb2.ClaimOperationsResponse]
@@ -71,6 +80,15 @@ class OperationServiceAsyncStub(OperationServiceStub):
     """Makes the outcome of an operation durable and frees its reservations. Committing twice is a success."""
     AbortOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.AbortOperationRequest, _operation_service_pb2.AbortOperationResponse]  # type: ignore[assignment]
     """Takes back what BeginOperation recorded, and marks the operation as failed. Aborting twice is a success."""
+    ReplanOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.ReplanOperationRequest, _operation_service_pb2.ReplanOperationResponse]  # type: ignore[assignment]
+    """Gives a volume that is being made other bricks, after those that it had were removed: frees their space and reserves
+    the new one. The same bricks twice are a success. Fails with LEASE_LOST, OPERATION_ENDED, PLAN_OUTDATED, and with
+    INVALID_ARGUMENT for other kinds and for one that is being taken back.
+    """
+    CheckSlot: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.CheckSlotRequest, _operation_service_pb2.CheckSlotResponse]  # type: ignore[assignment]
+    """Whether an operation that takes a slot could begin now. Fails with TOO_MANY_OPERATIONS."""
+    WakeOperations: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.WakeOperationsRequest, _operation_service_pb2.WakeOperationsResponse]  # type: ignore[assignment]
+    """Spares stalled operations their pause: their owners are told when they renew their leases. Others are passed over."""
     RenewLeases: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.RenewLeasesRequest, _operation_service_pb2.RenewLeasesResponse]  # type: ignore[assignment]
     """Prolongs the leases of running operations, and names those that the caller lost."""
     ClaimOperations: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.ClaimOperationsRequest, _operation_service_pb2.ClaimOperationsResponse]  # type: ignore[assignment]
@@ -119,6 +137,33 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operation_service_pb2.AbortOperationResponse, _abc.Awaitable[_operation_service_pb2.AbortOperationResponse]]:
         """Takes back what BeginOperation recorded, and marks the operation as failed. Aborting twice is a success."""
+
+    @_abc_1.abstractmethod
+    def ReplanOperation(
+        self,
+        request: _operation_service_pb2.ReplanOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_service_pb2.ReplanOperationResponse, _abc.Awaitable[_operation_service_pb2.ReplanOperationResponse]]:
+        """Gives a volume that is being made other bricks, after those that it had were removed: frees their space and reserves
+        the new one. The same bricks twice are a success. Fails with LEASE_LOST, OPERATION_ENDED, PLAN_OUTDATED, and with
+        INVALID_ARGUMENT for other kinds and for one that is being taken back.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckSlot(
+        self,
+        request: _operation_service_pb2.CheckSlotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_service_pb2.CheckSlotResponse, _abc.Awaitable[_operation_service_pb2.CheckSlotResponse]]:
+        """Whether an operation that takes a slot could begin now. Fails with TOO_MANY_OPERATIONS."""
+
+    @_abc_1.abstractmethod
+    def WakeOperations(
+        self,
+        request: _operation_service_pb2.WakeOperationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_service_pb2.WakeOperationsResponse, _abc.Awaitable[_operation_service_pb2.WakeOperationsResponse]]:
+        """Spares stalled operations their pause: their owners are told when they renew their leases. Others are passed over."""
 
     @_abc_1.abstractmethod
     def RenewLeases(

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from brickyard.topology.v1 import block_volume_pb2 as _block_volume_pb2
 from brickyard.topology.v1 import cluster_pb2 as _cluster_pb2
 from brickyard.topology.v1 import device_pb2 as _device_pb2
 from brickyard.topology.v1 import inventory_pb2 as _inventory_pb2
@@ -826,6 +827,222 @@ class ListVolumesResponse(_message.Message):
 Global___ListVolumesResponse: _TypeAlias = ListVolumesResponse  # noqa: Y015
 
 @_typing.final
+class GetBrickRequest(_message.Message):
+    """See GetBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICK_ID_FIELD_NUMBER: _builtins.int
+    brick_id: _builtins.str
+    """Id of the brick."""
+    def __init__(
+        self,
+        *,
+        brick_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_id", b"brick_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBrickRequest: _TypeAlias = GetBrickRequest  # noqa: Y015
+
+@_typing.final
+class GetBrickResponse(_message.Message):
+    """See GetBrick."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRICK_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def brick(self) -> _volume_pb2.Brick:
+        """The brick."""
+
+    @_builtins.property
+    def volume(self) -> _volume_pb2.Volume:
+        """Its volume with all bricks."""
+
+    def __init__(
+        self,
+        *,
+        brick: _volume_pb2.Brick | None = ...,
+        volume: _volume_pb2.Volume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "volume", b"volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick", b"brick", "volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBrickResponse: _TypeAlias = GetBrickResponse  # noqa: Y015
+
+@_typing.final
+class GetBlockVolumeRequest(_message.Message):
+    """See GetBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    block_volume_id: _builtins.str
+    """Id of the block volume."""
+    def __init__(
+        self,
+        *,
+        block_volume_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_id", b"block_volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockVolumeRequest: _TypeAlias = GetBlockVolumeRequest  # noqa: Y015
+
+@_typing.final
+class GetBlockVolumeResponse(_message.Message):
+    """See GetBlockVolume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def block_volume(self) -> _block_volume_pb2.BlockVolume:
+        """The block volume."""
+
+    def __init__(
+        self,
+        *,
+        block_volume: _block_volume_pb2.BlockVolume | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume", b"block_volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockVolumeResponse: _TypeAlias = GetBlockVolumeResponse  # noqa: Y015
+
+@_typing.final
+class ListBlockVolumesRequest(_message.Message):
+    """See ListBlockVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Only the block volumes of this cluster; empty = all."""
+    page_size: _builtins.int
+    """At most so many, up to 10000; 0 means 1000."""
+    page_token: _builtins.str
+    """From an earlier answer."""
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlockVolumesRequest: _TypeAlias = ListBlockVolumesRequest  # noqa: Y015
+
+@_typing.final
+class ListBlockVolumesResponse(_message.Message):
+    """See ListBlockVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_VOLUMES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def block_volumes(self) -> _containers.RepeatedCompositeFieldContainer[_block_volume_pb2.BlockVolume]:
+        """Ascending by id."""
+
+    def __init__(
+        self,
+        *,
+        block_volumes: _abc.Iterable[_block_volume_pb2.BlockVolume] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volumes", b"block_volumes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlockVolumesResponse: _TypeAlias = ListBlockVolumesResponse  # noqa: Y015
+
+@_typing.final
+class FindHostingVolumesRequest(_message.Message):
+    """See FindHostingVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_IDS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """Bytes that the block volume needs."""
+    name: _builtins.str
+    """Name of the block volume: hosting volumes that have one of that name are left out; empty = any."""
+    @_builtins.property
+    def cluster_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The clusters to look in; empty = all."""
+
+    def __init__(
+        self,
+        *,
+        cluster_ids: _abc.Iterable[_builtins.str] | None = ...,
+        size_bytes: _builtins.int = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_ids", b"cluster_ids", "name", b"name", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindHostingVolumesRequest: _TypeAlias = FindHostingVolumesRequest  # noqa: Y015
+
+@_typing.final
+class FindHostingVolumesResponse(_message.Message):
+    """See FindHostingVolumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTING_VOLUMES_FIELD_NUMBER: _builtins.int
+    CREATING_OPERATION_ID_FIELD_NUMBER: _builtins.int
+    creating_operation_id: _builtins.str
+    """Id of an operation that is making a hosting volume in one of the clusters; empty when none does."""
+    @_builtins.property
+    def hosting_volumes(self) -> _containers.RepeatedCompositeFieldContainer[_block_volume_pb2.HostingVolume]:
+        """Those that may take it, ascending by id."""
+
+    def __init__(
+        self,
+        *,
+        hosting_volumes: _abc.Iterable[_block_volume_pb2.HostingVolume] | None = ...,
+        creating_operation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["creating_operation_id", b"creating_operation_id", "hosting_volumes", b"hosting_volumes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindHostingVolumesResponse: _TypeAlias = FindHostingVolumesResponse  # noqa: Y015
+
+@_typing.final
 class GetInventoryRequest(_message.Message):
     """See GetInventory."""
 
@@ -833,19 +1050,23 @@ class GetInventoryRequest(_message.Message):
 
     CLUSTER_ID_FIELD_NUMBER: _builtins.int
     SINCE_REVISION_FIELD_NUMBER: _builtins.int
+    ALL_NODE_SETS_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     """Id of the cluster."""
     since_revision: _builtins.int
     """The revision that the caller has; 0 = none."""
+    all_node_sets: _builtins.bool
+    """Whether all node sets are wanted, also when only changes are told of nodes and devices."""
     def __init__(
         self,
         *,
         cluster_id: _builtins.str = ...,
         since_revision: _builtins.int = ...,
+        all_node_sets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "since_revision", b"since_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_node_sets", b"all_node_sets", "cluster_id", b"cluster_id", "since_revision", b"since_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -863,10 +1084,14 @@ class GetInventoryResponse(_message.Message):
     DEVICES_FIELD_NUMBER: _builtins.int
     REMOVED_NODE_IDS_FIELD_NUMBER: _builtins.int
     REMOVED_DEVICE_IDS_FIELD_NUMBER: _builtins.int
+    NODE_SETS_FIELD_NUMBER: _builtins.int
+    ALL_NODE_SETS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision of this answer."""
     complete: _builtins.bool
     """Whether this is everything; otherwise only what changed since the asked revision."""
+    all_node_sets: _builtins.bool
+    """Whether node_sets are all."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.InventoryNode]:
         """Nodes that are new or changed."""
@@ -883,6 +1108,12 @@ class GetInventoryResponse(_message.Message):
     def removed_device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of devices that are gone."""
 
+    @_builtins.property
+    def node_sets(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.NodeSet]:
+        """The node sets that hold a brick set together, each once: all when this is everything or they were asked for,
+        otherwise those of brick sets that running operations are making. Empty when the revision is the asked one.
+        """
+
     def __init__(
         self,
         *,
@@ -892,14 +1123,62 @@ class GetInventoryResponse(_message.Message):
         devices: _abc.Iterable[_inventory_pb2.InventoryDevice] | None = ...,
         removed_node_ids: _abc.Iterable[_builtins.str] | None = ...,
         removed_device_ids: _abc.Iterable[_builtins.str] | None = ...,
+        node_sets: _abc.Iterable[_inventory_pb2.NodeSet] | None = ...,
+        all_node_sets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "devices", b"devices", "nodes", b"nodes", "removed_device_ids", b"removed_device_ids", "removed_node_ids", b"removed_node_ids", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_node_sets", b"all_node_sets", "complete", b"complete", "devices", b"devices", "node_sets", b"node_sets", "nodes", b"nodes", "removed_device_ids", b"removed_device_ids", "removed_node_ids", b"removed_node_ids", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetInventoryResponse: _TypeAlias = GetInventoryResponse  # noqa: Y015
+
+@_typing.final
+class ListReservationsRequest(_message.Message):
+    """See ListReservations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    cluster_id: _builtins.str
+    """Id of the cluster."""
+    def __init__(
+        self,
+        *,
+        cluster_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReservationsRequest: _TypeAlias = ListReservationsRequest  # noqa: Y015
+
+@_typing.final
+class ListReservationsResponse(_message.Message):
+    """See ListReservations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESERVATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reservations(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.Reservation]:
+        """By device and operation id."""
+
+    def __init__(
+        self,
+        *,
+        reservations: _abc.Iterable[_inventory_pb2.Reservation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reservations", b"reservations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReservationsResponse: _TypeAlias = ListReservationsResponse  # noqa: Y015
 
 @_typing.final
 class ListCandidateClustersRequest(_message.Message):
@@ -986,22 +1265,60 @@ class CheckConsistencyResponse(_message.Message):
 
     VIOLATIONS_FIELD_NUMBER: _builtins.int
     CHECKED_COUNT_FIELD_NUMBER: _builtins.int
+    INVARIANTS_FIELD_NUMBER: _builtins.int
     checked_count: _builtins.int
     """Objects looked at."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Each violated invariant, as a sentence with the ids; empty when all hold."""
 
+    @_builtins.property
+    def invariants(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckedInvariant]:
+        """Every invariant that was checked, those that hold too."""
+
     def __init__(
         self,
         *,
         violations: _abc.Iterable[_builtins.str] | None = ...,
         checked_count: _builtins.int = ...,
+        invariants: _abc.Iterable[Global___CheckedInvariant] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_count", b"checked_count", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_count", b"checked_count", "invariants", b"invariants", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckConsistencyResponse: _TypeAlias = CheckConsistencyResponse  # noqa: Y015
+
+@_typing.final
+class CheckedInvariant(_message.Message):
+    """One invariant of the records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Stable name in UPPER_SNAKE_CASE."""
+    sentence: _builtins.str
+    """What always holds."""
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Each violation, as a sentence with the ids; empty when it holds."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        sentence: _builtins.str = ...,
+        violations: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "sentence", b"sentence", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckedInvariant: _TypeAlias = CheckedInvariant  # noqa: Y015

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from brickyard.topology.v1 import books_pb2 as brickyard_dot_topology_dot_v1_dot_books__pb2
 from brickyard.topology.v1 import topology_service_pb2 as brickyard_dot_topology_dot_v1_dot_topology__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -100,6 +101,26 @@ class TopologyServiceStub:
                 request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListVolumesRequest.SerializeToString,
                 response_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListVolumesResponse.FromString,
                 _registered_method=True)
+        self.GetBrick = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/GetBrick',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBrickRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBrickResponse.FromString,
+                _registered_method=True)
+        self.GetBlockVolume = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/GetBlockVolume',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBlockVolumeRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBlockVolumeResponse.FromString,
+                _registered_method=True)
+        self.ListBlockVolumes = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/ListBlockVolumes',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListBlockVolumesRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListBlockVolumesResponse.FromString,
+                _registered_method=True)
+        self.FindHostingVolumes = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/FindHostingVolumes',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.FindHostingVolumesRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.FindHostingVolumesResponse.FromString,
+                _registered_method=True)
         self.GetInventory = channel.unary_unary(
                 '/brickyard.topology.v1.TopologyService/GetInventory',
                 request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetInventoryRequest.SerializeToString,
@@ -110,10 +131,25 @@ class TopologyServiceStub:
                 request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListCandidateClustersRequest.SerializeToString,
                 response_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListCandidateClustersResponse.FromString,
                 _registered_method=True)
+        self.ListReservations = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/ListReservations',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListReservationsRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListReservationsResponse.FromString,
+                _registered_method=True)
         self.CheckConsistency = channel.unary_unary(
                 '/brickyard.topology.v1.TopologyService/CheckConsistency',
                 request_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.CheckConsistencyRequest.SerializeToString,
                 response_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.CheckConsistencyResponse.FromString,
+                _registered_method=True)
+        self.GetBooks = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/GetBooks',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_books__pb2.GetBooksRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_books__pb2.GetBooksResponse.FromString,
+                _registered_method=True)
+        self.DropGhosts = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/DropGhosts',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsResponse.FromString,
                 _registered_method=True)
 
 
@@ -213,6 +249,35 @@ class TopologyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetBrick(self, request, context):
+        """One brick and its volume. Fails with BRICK_NOT_FOUND, also while the brick is being made or its volume deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBlockVolume(self, request, context):
+        """One block volume. Fails with BLOCK_VOLUME_NOT_FOUND, also while it is being created or deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBlockVolumes(self, request, context):
+        """Block volumes, ascending by id, without those being created or deleted, and without their passwords.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindHostingVolumes(self, request, context):
+        """Hosting volumes with room for a certain block volume. Fails with CLUSTER_NOT_FOUND for an id that was asked for, and
+        with the refusals of ListCandidateClusters when no cluster takes block volumes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetInventory(self, request, context):
         """What placement needs to know of a cluster. Fails with CLUSTER_NOT_FOUND.
         """
@@ -227,8 +292,32 @@ class TopologyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListReservations(self, request, context):
+        """What running operations have set aside on the devices of a cluster. Fails with CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckConsistency(self, request, context):
         """Compares the books with themselves: every invariant, each violation named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBooks(self, request, context):
+        """Everything that is recorded of one cluster or of all, at one moment, for a comparison with the nodes.
+        Fails with CLUSTER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropGhosts(self, request, context):
+        """Forgets bricks of a volume that exist on no node and in no gluster volume, and the volume itself if they are all.
+        No node is touched. What is recorded no more is a success. Fails with TARGET_BUSY while an operation holds the volume
+        or a brick, and with INVALID_ARGUMENT for bricks that are not the volume's or not whole brick sets.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -302,6 +391,26 @@ def add_TopologyServiceServicer_to_server(servicer, server):
                     request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListVolumesRequest.FromString,
                     response_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListVolumesResponse.SerializeToString,
             ),
+            'GetBrick': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBrick,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBrickRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBrickResponse.SerializeToString,
+            ),
+            'GetBlockVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBlockVolume,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBlockVolumeRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBlockVolumeResponse.SerializeToString,
+            ),
+            'ListBlockVolumes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBlockVolumes,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListBlockVolumesRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListBlockVolumesResponse.SerializeToString,
+            ),
+            'FindHostingVolumes': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindHostingVolumes,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.FindHostingVolumesRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.FindHostingVolumesResponse.SerializeToString,
+            ),
             'GetInventory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInventory,
                     request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetInventoryRequest.FromString,
@@ -312,10 +421,25 @@ def add_TopologyServiceServicer_to_server(servicer, server):
                     request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListCandidateClustersRequest.FromString,
                     response_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListCandidateClustersResponse.SerializeToString,
             ),
+            'ListReservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReservations,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListReservationsRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListReservationsResponse.SerializeToString,
+            ),
             'CheckConsistency': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckConsistency,
                     request_deserializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.CheckConsistencyRequest.FromString,
                     response_serializer=brickyard_dot_topology_dot_v1_dot_topology__service__pb2.CheckConsistencyResponse.SerializeToString,
+            ),
+            'GetBooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBooks,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_books__pb2.GetBooksRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_books__pb2.GetBooksResponse.SerializeToString,
+            ),
+            'DropGhosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropGhosts,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -681,6 +805,114 @@ class TopologyService:
             _registered_method=True)
 
     @staticmethod
+    def GetBrick(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/GetBrick',
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBrickRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBrickResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlockVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/GetBlockVolume',
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBlockVolumeRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.GetBlockVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBlockVolumes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/ListBlockVolumes',
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListBlockVolumesRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListBlockVolumesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindHostingVolumes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/FindHostingVolumes',
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.FindHostingVolumesRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.FindHostingVolumesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetInventory(request,
             target,
             options=(),
@@ -735,6 +967,33 @@ class TopologyService:
             _registered_method=True)
 
     @staticmethod
+    def ListReservations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/ListReservations',
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListReservationsRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_topology__service__pb2.ListReservationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CheckConsistency(request,
             target,
             options=(),
@@ -751,6 +1010,60 @@ class TopologyService:
             '/brickyard.topology.v1.TopologyService/CheckConsistency',
             brickyard_dot_topology_dot_v1_dot_topology__service__pb2.CheckConsistencyRequest.SerializeToString,
             brickyard_dot_topology_dot_v1_dot_topology__service__pb2.CheckConsistencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/GetBooks',
+            brickyard_dot_topology_dot_v1_dot_books__pb2.GetBooksRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_books__pb2.GetBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropGhosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/DropGhosts',
+            brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from brickyard.topology.v1 import books_pb2 as _books_pb2
 from brickyard.topology.v1 import topology_service_pb2 as _topology_service_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -61,12 +62,33 @@ class TopologyServiceStub:
     """One volume with its bricks. Fails with VOLUME_NOT_FOUND, also while the volume is being created or deleted."""
     ListVolumes: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.ListVolumesRequest, _topology_service_pb2.ListVolumesResponse]
     """Volumes, ascending by id, without those being created or deleted."""
+    GetBrick: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.GetBrickRequest, _topology_service_pb2.GetBrickResponse]
+    """One brick and its volume. Fails with BRICK_NOT_FOUND, also while the brick is being made or its volume deleted."""
+    GetBlockVolume: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.GetBlockVolumeRequest, _topology_service_pb2.GetBlockVolumeResponse]
+    """One block volume. Fails with BLOCK_VOLUME_NOT_FOUND, also while it is being created or deleted."""
+    ListBlockVolumes: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.ListBlockVolumesRequest, _topology_service_pb2.ListBlockVolumesResponse]
+    """Block volumes, ascending by id, without those being created or deleted, and without their passwords."""
+    FindHostingVolumes: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.FindHostingVolumesRequest, _topology_service_pb2.FindHostingVolumesResponse]
+    """Hosting volumes with room for a certain block volume. Fails with CLUSTER_NOT_FOUND for an id that was asked for, and
+    with the refusals of ListCandidateClusters when no cluster takes block volumes.
+    """
     GetInventory: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.GetInventoryRequest, _topology_service_pb2.GetInventoryResponse]
     """What placement needs to know of a cluster. Fails with CLUSTER_NOT_FOUND."""
     ListCandidateClusters: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.ListCandidateClustersRequest, _topology_service_pb2.ListCandidateClustersResponse]
     """Which clusters can take a certain volume at all. Fails with CLUSTER_NOT_FOUND for an id that was asked for."""
+    ListReservations: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.ListReservationsRequest, _topology_service_pb2.ListReservationsResponse]
+    """What running operations have set aside on the devices of a cluster. Fails with CLUSTER_NOT_FOUND."""
     CheckConsistency: _grpc.UnaryUnaryMultiCallable[_topology_service_pb2.CheckConsistencyRequest, _topology_service_pb2.CheckConsistencyResponse]
     """Compares the books with themselves: every invariant, each violation named."""
+    GetBooks: _grpc.UnaryUnaryMultiCallable[_books_pb2.GetBooksRequest, _books_pb2.GetBooksResponse]
+    """Everything that is recorded of one cluster or of all, at one moment, for a comparison with the nodes.
+    Fails with CLUSTER_NOT_FOUND.
+    """
+    DropGhosts: _grpc.UnaryUnaryMultiCallable[_books_pb2.DropGhostsRequest, _books_pb2.DropGhostsResponse]
+    """Forgets bricks of a volume that exist on no node and in no gluster volume, and the volume itself if they are all.
+    No node is touched. What is recorded no more is a success. Fails with TARGET_BUSY while an operation holds the volume
+    or a brick, and with INVALID_ARGUMENT for bricks that are not the volume's or not whole brick sets.
+    """
 
 @_typing.type_check_only
 class TopologyServiceAsyncStub(TopologyServiceStub):
@@ -101,12 +123,33 @@ class TopologyServiceAsyncStub(TopologyServiceStub):
     """One volume with its bricks. Fails with VOLUME_NOT_FOUND, also while the volume is being created or deleted."""
     ListVolumes: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.ListVolumesRequest, _topology_service_pb2.ListVolumesResponse]  # type: ignore[assignment]
     """Volumes, ascending by id, without those being created or deleted."""
+    GetBrick: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.GetBrickRequest, _topology_service_pb2.GetBrickResponse]  # type: ignore[assignment]
+    """One brick and its volume. Fails with BRICK_NOT_FOUND, also while the brick is being made or its volume deleted."""
+    GetBlockVolume: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.GetBlockVolumeRequest, _topology_service_pb2.GetBlockVolumeResponse]  # type: ignore[assignment]
+    """One block volume. Fails with BLOCK_VOLUME_NOT_FOUND, also while it is being created or deleted."""
+    ListBlockVolumes: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.ListBlockVolumesRequest, _topology_service_pb2.ListBlockVolumesResponse]  # type: ignore[assignment]
+    """Block volumes, ascending by id, without those being created or deleted, and without their passwords."""
+    FindHostingVolumes: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.FindHostingVolumesRequest, _topology_service_pb2.FindHostingVolumesResponse]  # type: ignore[assignment]
+    """Hosting volumes with room for a certain block volume. Fails with CLUSTER_NOT_FOUND for an id that was asked for, and
+    with the refusals of ListCandidateClusters when no cluster takes block volumes.
+    """
     GetInventory: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.GetInventoryRequest, _topology_service_pb2.GetInventoryResponse]  # type: ignore[assignment]
     """What placement needs to know of a cluster. Fails with CLUSTER_NOT_FOUND."""
     ListCandidateClusters: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.ListCandidateClustersRequest, _topology_service_pb2.ListCandidateClustersResponse]  # type: ignore[assignment]
     """Which clusters can take a certain volume at all. Fails with CLUSTER_NOT_FOUND for an id that was asked for."""
+    ListReservations: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.ListReservationsRequest, _topology_service_pb2.ListReservationsResponse]  # type: ignore[assignment]
+    """What running operations have set aside on the devices of a cluster. Fails with CLUSTER_NOT_FOUND."""
     CheckConsistency: _aio.UnaryUnaryMultiCallable[_topology_service_pb2.CheckConsistencyRequest, _topology_service_pb2.CheckConsistencyResponse]  # type: ignore[assignment]
     """Compares the books with themselves: every invariant, each violation named."""
+    GetBooks: _aio.UnaryUnaryMultiCallable[_books_pb2.GetBooksRequest, _books_pb2.GetBooksResponse]  # type: ignore[assignment]
+    """Everything that is recorded of one cluster or of all, at one moment, for a comparison with the nodes.
+    Fails with CLUSTER_NOT_FOUND.
+    """
+    DropGhosts: _aio.UnaryUnaryMultiCallable[_books_pb2.DropGhostsRequest, _books_pb2.DropGhostsResponse]  # type: ignore[assignment]
+    """Forgets bricks of a volume that exist on no node and in no gluster volume, and the volume itself if they are all.
+    No node is touched. What is recorded no more is a success. Fails with TARGET_BUSY while an operation holds the volume
+    or a brick, and with INVALID_ARGUMENT for bricks that are not the volume's or not whole brick sets.
+    """
 
 class TopologyServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only owner of state: clusters, nodes, devices, bricks and volumes. Each call is one transaction."""
@@ -218,6 +261,40 @@ class TopologyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Volumes, ascending by id, without those being created or deleted."""
 
     @_abc_1.abstractmethod
+    def GetBrick(
+        self,
+        request: _topology_service_pb2.GetBrickRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_topology_service_pb2.GetBrickResponse, _abc.Awaitable[_topology_service_pb2.GetBrickResponse]]:
+        """One brick and its volume. Fails with BRICK_NOT_FOUND, also while the brick is being made or its volume deleted."""
+
+    @_abc_1.abstractmethod
+    def GetBlockVolume(
+        self,
+        request: _topology_service_pb2.GetBlockVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_topology_service_pb2.GetBlockVolumeResponse, _abc.Awaitable[_topology_service_pb2.GetBlockVolumeResponse]]:
+        """One block volume. Fails with BLOCK_VOLUME_NOT_FOUND, also while it is being created or deleted."""
+
+    @_abc_1.abstractmethod
+    def ListBlockVolumes(
+        self,
+        request: _topology_service_pb2.ListBlockVolumesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_topology_service_pb2.ListBlockVolumesResponse, _abc.Awaitable[_topology_service_pb2.ListBlockVolumesResponse]]:
+        """Block volumes, ascending by id, without those being created or deleted, and without their passwords."""
+
+    @_abc_1.abstractmethod
+    def FindHostingVolumes(
+        self,
+        request: _topology_service_pb2.FindHostingVolumesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_topology_service_pb2.FindHostingVolumesResponse, _abc.Awaitable[_topology_service_pb2.FindHostingVolumesResponse]]:
+        """Hosting volumes with room for a certain block volume. Fails with CLUSTER_NOT_FOUND for an id that was asked for, and
+        with the refusals of ListCandidateClusters when no cluster takes block volumes.
+        """
+
+    @_abc_1.abstractmethod
     def GetInventory(
         self,
         request: _topology_service_pb2.GetInventoryRequest,
@@ -234,11 +311,40 @@ class TopologyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Which clusters can take a certain volume at all. Fails with CLUSTER_NOT_FOUND for an id that was asked for."""
 
     @_abc_1.abstractmethod
+    def ListReservations(
+        self,
+        request: _topology_service_pb2.ListReservationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_topology_service_pb2.ListReservationsResponse, _abc.Awaitable[_topology_service_pb2.ListReservationsResponse]]:
+        """What running operations have set aside on the devices of a cluster. Fails with CLUSTER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
     def CheckConsistency(
         self,
         request: _topology_service_pb2.CheckConsistencyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_topology_service_pb2.CheckConsistencyResponse, _abc.Awaitable[_topology_service_pb2.CheckConsistencyResponse]]:
         """Compares the books with themselves: every invariant, each violation named."""
+
+    @_abc_1.abstractmethod
+    def GetBooks(
+        self,
+        request: _books_pb2.GetBooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_books_pb2.GetBooksResponse, _abc.Awaitable[_books_pb2.GetBooksResponse]]:
+        """Everything that is recorded of one cluster or of all, at one moment, for a comparison with the nodes.
+        Fails with CLUSTER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def DropGhosts(
+        self,
+        request: _books_pb2.DropGhostsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_books_pb2.DropGhostsResponse, _abc.Awaitable[_books_pb2.DropGhostsResponse]]:
+        """Forgets bricks of a volume that exist on no node and in no gluster volume, and the volume itself if they are all.
+        No node is touched. What is recorded no more is a success. Fails with TARGET_BUSY while an operation holds the volume
+        or a brick, and with INVALID_ARGUMENT for bricks that are not the volume's or not whole brick sets.
+        """
 
 def add_TopologyServiceServicer_to_server(servicer: TopologyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

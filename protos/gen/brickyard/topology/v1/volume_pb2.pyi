@@ -72,6 +72,30 @@ BRICK_ROLE_ARBITER: BrickRole.ValueType  # 2
 """Names and metadata only."""
 Global___BrickRole: _TypeAlias = BrickRole  # noqa: Y015
 
+class _BlockRestriction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlockRestrictionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockRestriction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLOCK_RESTRICTION_UNSPECIFIED: _BlockRestriction.ValueType  # 0
+    """It does."""
+    BLOCK_RESTRICTION_LOCKED: _BlockRestriction.ValueType  # 1
+    """Somebody locked it."""
+    BLOCK_RESTRICTION_LOCKED_BY_UPDATE: _BlockRestriction.ValueType  # 2
+    """It was taken over with sizes that do not add up, and waits for space for its reserve."""
+
+class BlockRestriction(_BlockRestriction, metaclass=_BlockRestrictionEnumTypeWrapper):
+    """Whether a hosting volume takes new block volumes."""
+
+BLOCK_RESTRICTION_UNSPECIFIED: BlockRestriction.ValueType  # 0
+"""It does."""
+BLOCK_RESTRICTION_LOCKED: BlockRestriction.ValueType  # 1
+"""Somebody locked it."""
+BLOCK_RESTRICTION_LOCKED_BY_UPDATE: BlockRestriction.ValueType  # 2
+"""It was taken over with sizes that do not add up, and waits for space for its reserve."""
+Global___BlockRestriction: _TypeAlias = BlockRestriction  # noqa: Y015
+
 class _VolumeState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -121,6 +145,7 @@ class Volume(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     ORIGIN_VOLUME_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_HOSTING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """32 lower-case hex digits."""
     name: _builtins.str
@@ -159,6 +184,10 @@ class Volume(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the volume was requested."""
 
+    @_builtins.property
+    def block_hosting(self) -> Global___BlockHosting:
+        """What it holds as a hosting volume; unset when it is none. Set by the topology."""
+
     def __init__(
         self,
         *,
@@ -177,14 +206,51 @@ class Volume(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         operation_id: _builtins.str = ...,
         origin_volume_id: _builtins.str = ...,
+        block_hosting: Global___BlockHosting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "durability", b"durability"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_hosting", b"block_hosting", "create_time", b"create_time", "durability", b"durability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "bricks", b"bricks", "cluster_id", b"cluster_id", "create_time", b"create_time", "durability", b"durability", "gid", b"gid", "id", b"id", "name", b"name", "operation_id", b"operation_id", "options", b"options", "origin_volume_id", b"origin_volume_id", "size_bytes", b"size_bytes", "snapshot_enabled", b"snapshot_enabled", "snapshot_factor", b"snapshot_factor", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "block_hosting", b"block_hosting", "bricks", b"bricks", "cluster_id", b"cluster_id", "create_time", b"create_time", "durability", b"durability", "gid", b"gid", "id", b"id", "name", b"name", "operation_id", b"operation_id", "options", b"options", "origin_volume_id", b"origin_volume_id", "size_bytes", b"size_bytes", "snapshot_enabled", b"snapshot_enabled", "snapshot_factor", b"snapshot_factor", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Volume: _TypeAlias = Volume  # noqa: Y015
+
+@_typing.final
+class BlockHosting(_message.Message):
+    """The space of a volume that hosts block volumes: size = free + reserved + the sizes of its block volumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FREE_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    RESERVED_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    BLOCK_VOLUME_IDS_FIELD_NUMBER: _builtins.int
+    RESTRICTION_FIELD_NUMBER: _builtins.int
+    free_size_bytes: _builtins.int
+    """Bytes that new block volumes may take."""
+    reserved_size_bytes: _builtins.int
+    """Bytes kept for the file system's own needs: 2 % of the size."""
+    restriction: Global___BlockRestriction.ValueType
+    """Whether it takes new block volumes."""
+    @_builtins.property
+    def block_volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the block volumes that no running operation is making, ascending."""
+
+    def __init__(
+        self,
+        *,
+        free_size_bytes: _builtins.int = ...,
+        reserved_size_bytes: _builtins.int = ...,
+        block_volume_ids: _abc.Iterable[_builtins.str] | None = ...,
+        restriction: Global___BlockRestriction.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_ids", b"block_volume_ids", "free_size_bytes", b"free_size_bytes", "reserved_size_bytes", b"reserved_size_bytes", "restriction", b"restriction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockHosting: _TypeAlias = BlockHosting  # noqa: Y015
 
 @_typing.final
 class Durability(_message.Message):

@@ -1,0 +1,322 @@
+"""heketi.json and Heketi's environment, as settings of the gateway, and what has become of the rest. Pure.
+
+The environment wins over the file, as in Heketi; a flag of the gateway wins over both.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.heketi.admin import Mode
+
+_EXECUTORS = {"": "ssh", "ssh": "ssh", "mock": "mock", "kube": "kubernetes", "kubernetes": "kubernetes"}
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+# Heketi's levels in ours.
+_LOG_LEVELS = {
+    "none": "error",
+    "critical": "error",
+    "error": "error",
+    "warning": "warning",
+    "info": "info",
+    "debug": "debug",
+}
+
+
+class ConfigFault(ValueError):  # noqa: N818 - told to people; it is no bug of ours
+    """The configuration cannot be used; names the key and its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeketiConfig:
+    """What a configuration of Heketi means here.
+
+    Attributes:
+        flags: Values for flags of the gateway, by the name of the parameter.
+        admin_key: Secret of the admin; empty = not given.
+        user_key: Secret of the user; empty = not given.
+        default_mode: The administrative mode to begin with.
+        executor: "mock", "ssh" or "kubernetes".
+        notes: One sentence for each key that does nothing here: what replaced it.
+    """
+
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    admin_key: str = field(default="", repr=False)
+    user_key: str = field(default="", repr=False)
+    default_mode: Mode = Mode.NORMAL
+    executor: str = "ssh"
+    notes: tuple[str, ...] = ()
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a string")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false")
+    return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("a whole number")
+    return value
+
+
+def _go_bool(text: str) -> bool:
+    if text not in _TRUE | _FALSE:
+        raise TypeError("true or false")
+    return text in _TRUE
+
+
+def _go_int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise TypeError("a whole number") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key that means something here.
+
+    Attributes:
+        path: Where it stands, with dots.
+        flag: The parameter of the gateway that it sets; empty = see `_special`.
+        read: Checks the value's type.
+        variable: Heketi's variable that wins over it.
+        parse: Reads the variable.
+        keep: Whether a value says anything; Heketi takes 0 and "" for "the default".
+        convert: From Heketi's unit to the parameter's.
+    """
+
+    path: str
+    flag: str
+    read: Callable[[Any], Any]
+    variable: str = ""
+    parse: Callable[[str], Any] = str
+    keep: Callable[[Any], bool] = bool
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+def _any(_value: Any) -> bool:
+    return True
+
+
+_KEYS = (
+    _Key("port", "rest", _text, "HEKETI_HTTP_PORT", convert=lambda port: f"0.0.0.0:{port}"),
+    _Key("cert_file", "rest_cert", _text),
+    _Key("key_file", "rest_key", _text),
+    _Key(
+        "glusterfs.loglevel",
+        "log_level",
+        _text,
+        "HEKETI_GLUSTERAPP_LOGLEVEL",
+        keep=_LOG_LEVELS.__contains__,
+        convert=_LOG_LEVELS.get,
+    ),
+    _Key("glusterfs.brick_max_size_gb", "brick_max_size", _count),
+    _Key("glusterfs.brick_min_size_gb", "brick_min_size", _count),
+    _Key("glusterfs.max_bricks_per_volume", "max_bricks_per_volume", _count),
+    _Key("glusterfs.average_file_size_kb", "average_file_size", _count),
+    _Key(
+        "glusterfs.pre_request_volume_options", "pre_request_volume_options", _text, "HEKETI_PRE_REQUEST_VOLUME_OPTIONS"
+    ),
+    _Key(
+        "glusterfs.post_request_volume_options",
+        "post_request_volume_options",
+        _text,
+        "HEKETI_POST_REQUEST_VOLUME_OPTIONS",
+    ),
+    _Key(
+        "glusterfs.zone_checking", "zone_checking", _text, "HEKETI_ZONE_CHECKING", keep={"none", "strict"}.__contains__
+    ),
+    _Key(
+        "glusterfs.max_volumes_per_cluster",
+        "max_volumes_per_cluster",
+        _count,
+        "HEKETI_GLUSTER_MAX_VOLUMES_PER_CLUSTER",
+        _go_int,
+        convert=lambda count: max(count, 0),  # a negative one means no limit, which is 0 here
+    ),
+    _Key(
+        "glusterfs.auto_create_block_hosting_volume",
+        "auto_create_block_hosting_volume",
+        _flag,
+        "HEKETI_AUTO_CREATE_BLOCK_HOSTING_VOLUME",
+        _go_bool,
+        keep=_any,
+    ),
+    _Key(
+        "glusterfs.block_hosting_volume_size",
+        "block_hosting_volume_size",
+        _count,
+        "HEKETI_BLOCK_HOSTING_VOLUME_SIZE",
+        _go_int,
+    ),
+    _Key(
+        "glusterfs.block_hosting_volume_options",
+        "block_hosting_volume_options",
+        _text,
+        "HEKETI_BLOCK_HOSTING_VOLUME_OPTIONS",
+    ),
+    _Key(
+        "glusterfs.max_inflight_operations",
+        "max_inflight_operations",
+        _count,
+        "HEKETI_MAX_INFLIGHT_OPERATIONS",
+        _go_int,
+    ),
+    _Key("glusterfs.operation_retry_limits.volume_create", "create_retries", _count, keep=lambda count: count > 0),
+)
+"""The keys that set a flag. Sizes of zero and empty texts are Heketi's defaults, which are ours too."""
+
+# Read elsewhere in this module.
+_SPECIAL = frozenset({"jwt.admin.key", "jwt.user.key", "enable_tls", "default_state", "glusterfs.executor"})
+_AGENT = "the agents do it on their nodes"
+_REPLACED = {
+    "use_auth": "tokens are always asked for; --disable-auth turns that off, as Heketi's flag of that name did",
+    "backup_db_to_kube_secret": "back the topology's database up instead: brickyard db backup",
+    "profiling": "there are no profiles over HTTP",
+    "glusterfs.db": "state is in the database of brickyard-topology (--database)",
+    "glusterfs.db_read_only": "POST /admin with read-only does it",
+    "glusterfs.allocator": "--strategy spread or ring",
+    "glusterfs.disable_monitor_gluster_nodes": "agents tell how their node is",
+    "glusterfs.refresh_time_monitor_gluster_nodes": "agents tell how their node is",
+    "glusterfs.start_time_monitor_gluster_nodes": "agents tell how their node is",
+    "glusterfs.disable_background_cleaner": "every operation is brought to its end; nothing is left to be cleaned up",
+    "glusterfs.refresh_time_background_cleaner": "every operation is brought to its end; see --retry-seconds",
+    "glusterfs.start_time_background_cleaner": "every operation is brought to its end; see --claim-seconds",
+    "sshexec": f"no central SSH keys are needed: {_AGENT}",
+    "kubeexec": f"no access to pods is needed: {_AGENT}",
+    "injectexec": "the simulated nodes of `brickyard serve` can be told to fail",
+}
+_PREALLOC = "HEKETI_BLOCK_VOLUME_DEFAULT_PREALLOC"
+_REBALANCE = "HEKETI_GLUSTERAPP_REBALANCE_ON_EXPANSION"
+
+
+def read_config(text: str, environment: Mapping[str, str]) -> HeketiConfig:
+    """The settings in a heketi.json and in the environment.
+
+    Args:
+        text: Content of the file; empty = only the environment counts.
+        environment: Variables of the process.
+
+    Raises:
+        ConfigFault: The file is no JSON object, a value has the wrong type, or there is no such executor or mode.
+    """
+    content = _parsed(text) if text else {}
+    if text and not isinstance(content.get("glusterfs"), dict):
+        raise ConfigFault("glusterfs: the section is missing")
+    flags: dict[str, Any] = {}
+    for key in _KEYS:
+        value = _value_of(content, key, environment)
+        if value is not None and key.keep(value):
+            flags[key.flag] = key.convert(value)
+    if not _special(content, "enable_tls", _flag, default=False):
+        flags.pop("rest_cert", None)
+        flags.pop("rest_key", None)
+    if _REBALANCE in environment:
+        flags["rebalance_on_expansion"] = _from_variable(_REBALANCE, environment[_REBALANCE], _go_bool)
+    # Heketi takes any word for it, and the default for what it does not know.
+    if environment.get(_PREALLOC) in {"full", "no"}:
+        flags["block_prealloc"] = environment[_PREALLOC]
+    return HeketiConfig(
+        flags=flags,
+        admin_key=environment.get("HEKETI_ADMIN_KEY") or _special(content, "jwt.admin.key", _text),
+        user_key=environment.get("HEKETI_USER_KEY") or _special(content, "jwt.user.key", _text),
+        default_mode=_mode(environment.get("HEKETI_DEFAULT_STATE") or _special(content, "default_state", _text)),
+        executor=_executor(environment.get("HEKETI_EXECUTOR") or _special(content, "glusterfs.executor", _text)),
+        notes=(*_notes(content), *_executor_notes(content)),
+    )
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ConfigFault(f"it is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigFault("it is no JSON object")
+    return content
+
+
+def _at(content: Mapping[str, Any], path: str) -> Any:
+    """The value at a path; None when there is none."""
+    value: Any = content
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _value_of(content: Mapping[str, Any], key: _Key, environment: Mapping[str, str]) -> Any:
+    if environment.get(key.variable):
+        return _from_variable(key.variable, environment[key.variable], key.parse)
+    return _checked(content, key.path, key.read)
+
+
+def _special(content: Mapping[str, Any], path: str, read: Callable[[Any], Any], default: Any = "") -> Any:
+    value = _checked(content, path, read)
+    return default if value is None else value
+
+
+def _checked(content: Mapping[str, Any], path: str, read: Callable[[Any], Any]) -> Any:
+    value = _at(content, path)
+    if value is None:
+        return None
+    try:
+        return read(value)
+    except TypeError as error:
+        raise ConfigFault(f"{path}: {value!r} is not {error}") from None
+
+
+def _from_variable(variable: str, text: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(text)
+    except TypeError as error:
+        raise ConfigFault(f"{variable}: {text!r} is not {error}") from None
+
+
+def _mode(name: str) -> Mode:
+    if name and name not in {mode.value for mode in Mode}:
+        raise ConfigFault(f"unable to set admin state: unknown admin state name: {name}")
+    return Mode(name or "normal")
+
+
+def _executor(name: str) -> str:
+    if name not in _EXECUTORS:
+        raise ConfigFault(f"invalid executor: {name}; known are {', '.join(sorted(filter(None, _EXECUTORS)))}")
+    return _EXECUTORS[name]
+
+
+def _notes(content: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be said of each key that does nothing; comments begin with an underscore in Heketi's own file."""
+    used = {key.path for key in _KEYS} | _SPECIAL
+    for path in _paths(content):
+        if path in used or any(part.startswith("_") for part in path.split(".")):
+            continue
+        instead = _REPLACED.get(path) or _REPLACED.get(path.removeprefix("glusterfs."))
+        yield f"{path} does nothing here: {instead}" if instead else f"{path} is not known, and does nothing"
+
+
+def _executor_notes(content: Mapping[str, Any]) -> Iterator[str]:
+    if content and _special(content, "glusterfs.executor", _text) == "mock":
+        yield "glusterfs.executor mock: `brickyard serve` has simulated nodes, and so has an agent that --agents names"
+    elif content:
+        yield "glusterfs.executor: nodes are reached through the agent on each of them, at --agent-port"
+
+
+def _paths(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in content.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and value and not (prefix and name.endswith("exec")):
+            yield from _paths(value, f"{path}.")
+        else:
+            yield path

@@ -1,0 +1,1 @@
+"""gluster-block: block devices as files in gluster volumes, exported over iSCSI."""

@@ -1,0 +1,98 @@
+"""What an agent still owes after its answer. Effects: one file, or memory; a thread for each payment, or none."""
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from services.common.context import enter_request
+
+
+class DebtKind(StrEnum):
+    """What has yet to be done."""
+
+    MOVE_DATA = "move data"
+    REMOVE_SNAPSHOT = "remove snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """One thing that has yet to be done.
+
+    Attributes:
+        kind: What.
+        name: To which volume or snapshot.
+        volume_id: Id of the volume; empty for a snapshot.
+    """
+
+    kind: DebtKind
+    name: str
+    volume_id: str = ""
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """Does the work before the answer is given, as simulated nodes do."""
+    work()
+
+
+def in_background(work: Callable[[], None]) -> None:
+    """Does the work in a thread that ends with the process: what is not done by then is still owed."""
+    threading.Thread(target=_without_caller, args=(work,), name="debt", daemon=True).start()
+
+
+def _without_caller(work: Callable[[], None]) -> None:
+    enter_request(None)
+    work()
+
+
+class Debts:
+    """What is owed, in the order in which it was noted.
+
+    Args:
+        path: JSON file, so that a restarted agent knows of them; None keeps them in memory.
+        begin: Does a piece of work now or later.
+    """
+
+    def __init__(self, path: Path | None = None, begin: Callable[[Callable[[], None]], None] = at_once) -> None:
+        self._path = path
+        self.begin = begin
+        self._lock = threading.Lock()
+        known = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else []
+        self._owed = dict.fromkeys(Debt(DebtKind(each.pop("kind")), **each) for each in known)
+
+    def note(self, debt: Debt) -> None:
+        """Remembers one, on the disk when it returns."""
+        with self._lock:
+            if debt not in self._owed:
+                self._owed[debt] = None
+                self._write()
+
+    def clear(self, debt: Debt) -> None:
+        """Forgets one."""
+        with self._lock:
+            if debt in self._owed:
+                del self._owed[debt]
+                self._write()
+
+    def owed(self) -> tuple[Debt, ...]:
+        """All of them."""
+        with self._lock:
+            return tuple(self._owed)
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        temporary = self._path.with_name(f".{self._path.name}.new")
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump([asdict(debt) for debt in self._owed], file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
