@@ -96,7 +96,10 @@ def first_node(rest: Rest) -> str:
 def device_where(*, bricks: bool) -> Choose:
     def choose(rest: Rest) -> str:
         return next(
-            str(each["id"]) for node in _nodes(rest) for each in node["devices"] if bool(each["bricks"]) is bricks
+            str(each["id"])
+            for node in _nodes(rest)
+            for each in node["devices"]
+            if each["state"] == "online" and bool(each["bricks"]) is bricks
         )
 
     return choose
@@ -159,12 +162,61 @@ SCENARIOS = (
         zones=2,
         devices=2,
         placed=True,
-        chosen={"<ID3>": device_where(bricks=True), "<ID6>": device_where(bricks=False)},
+        chosen={
+            "<ID3>": device_where(bricks=True),
+            # One recording each.
+            "<ID6>": device_where(bricks=False),
+            "<ID13>": device_where(bricks=False),
+        },
         accepted=(
             Accepted(
-                r"device remove <ID3>|brick evict <ID4>",
-                "Heketi's mock can not move bricks and fails with a text of its own",
-                stderr=r"(?s)Error: .+",
+                r"device remove <ID\d+>( --json)?$",
+                "Heketi's mock can not move bricks and fails with a text of its own; we move them",
+                exit_code=0,
+                stdout=r"Device [0-9a-f]{32} is now removed\n",
+                stderr="",
+                nth=2,
+            ),
+            Accepted(
+                r"--expert-option-disable-heal-check",
+                "the device was removed by the command before",
+                exit_code=0,
+                stdout=r"(?s)Skipping the heal check may be dangerous.+ is now removed\n",
+                stderr="",
+            ),
+            Accepted(
+                r"device info",
+                "the device was removed, and its bricks are elsewhere",
+                stdout=r'(?s)Device Id: .+State: removed.+Bricks:\n|\{.+"state":"failed","bricks":\[\]\}',
+                nth=3,
+            ),
+            Accepted(
+                r"device enable",
+                "the device was removed by a command before",
+                exit_code=255,
+                stdout="",
+                stderr=r"Error: Cannot move a failed/removed device to online state\n",
+                nth=2,
+            ),
+        ),
+    ),
+    Scenario(
+        "16-server",
+        nodes=3,
+        zones=2,
+        devices=1,
+        placed=True,
+        hooks={16: back_to_normal},
+        accepted=(
+            Accepted(
+                r"loglevel get", "the recorded server was started with the level warning", stdout=r"[a-z]+\n", nth=1
+            ),
+            Accepted(
+                r"examine",
+                "what Heketi's mock sees on its nodes is made up, and the dump in it is not there yet",
+                exit_code=255,
+                stdout="",
+                stderr=r"Error: Invalid path or request\n",
             ),
         ),
     ),

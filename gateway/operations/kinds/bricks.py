@@ -10,6 +10,7 @@ from brickyard.topology.v1.operation_pb2 import EvictBrickSpec
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest, RemovedBricks
 from brickyard.topology.v1.volume_pb2 import Brick
 from gateway.clients import manage_hostname, storage_hostname
+from gateway.operations.fencing import fence_answering
 from gateway.operations.healing import check_heal
 from gateway.operations.work import Work, node_with_id
 from services.common.errors import BrickyardError, NotFoundError, UnavailableError
@@ -36,6 +37,9 @@ class EvictBrick:
         spec = work.operation.spec.evict_brick
         nodes = await work.nodes_by_id(spec.volume.cluster_id)
         work.progress.total_steps = 4
+        if work.taken_over:
+            # What the last driver asked for may still run there; only after it does the volume tell how far it came.
+            await fence_answering(work, [node_with_id(nodes, spec.new_brick.node_id)])
         if not await self._is_exchanged(work, spec, nodes):
             work.progress.step = "check heal"
             await self._check(work, spec, nodes)

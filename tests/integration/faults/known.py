@@ -8,10 +8,6 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         rf"{_MOVES}/(delete-brick|umount|lvremove)[^/]*/timeout|{_MOVES}/undo[.]get-glusterd[^/]*/kill-agent",
         "a brick that was moved away and is removed late keeps its space in the books until a resync",
     ),
-    (
-        rf"{_MOVES}/replace-brick[^/]*/kill-gateway",
-        "who takes over while a brick is being replaced asks for its heal status again, and fails",
-    ),
 )
 
 

@@ -12,6 +12,8 @@ from services.executor.clones import Copy
 from services.executor.gluster import commands, snapshots
 from services.executor.policy import BrickSpec
 from services.executor.runners.base import NodeLostError
+from services.executor.tools import Tools
+from services.executor.volumes import run_changes
 from tests.unit.executor.fleets import NOTHING, VOLUME_ID, Ready, device_id
 from tests.unit.executor.growing import (
     CLONE,
@@ -239,6 +241,24 @@ def test_a_name_that_is_taken_while_we_work_is_not_touched() -> None:
             cloning.result(10)
     assert lab.node(2).get_volume(COPY) == before
     assert list(lab.simulated(1).daemon.pool.snapshots) == ["theirs"]
+
+
+@pytest.mark.parametrize("command", STEPS[:3])
+def test_a_copy_that_another_node_made_meanwhile_stays(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    lab = grown()
+    made: list[Copy] = []
+
+    def held_up(tools: Tools, changes: list[list[str]]) -> tuple[int, str]:
+        monkeypatch.setattr("services.executor.clones.run_changes", run_changes)
+        made.append(lab.node(2).clone_volume(CLONE))
+        if command != STEPS[2]:
+            lab.fail(f"gluster {command}", stderr="too late", exit_code=1)
+        return run_changes(tools, changes)
+
+    monkeypatch.setattr("services.executor.clones.run_changes", held_up)
+    with pytest.raises(InternalError):
+        lab.node(1).clone_volume(CLONE)
+    assert_whole(lab, made[0])
 
 
 def test_the_source_must_be_there_and_be_the_one_that_is_meant() -> None:

@@ -12,6 +12,8 @@ from services.executor.growth import GrowthSpec
 from services.executor.runners.base import NodeLostError
 from services.executor.runners.simulated import FleetSettings
 from services.executor.settings import Patience
+from services.executor.tools import Tools
+from services.executor.volumes import run_changes
 from tests.unit.executor.fleets import Ready
 from tests.unit.executor.growing import SOURCE, bricks_of, file_of, gluster_runs, grown, growth
 
@@ -149,6 +151,22 @@ def test_a_set_that_was_there_before_stays_when_the_call_fails() -> None:
     with pytest.raises(InternalError, match=r"^no$"):
         lab.node(1).add_bricks(growth(lab, "cd"), rebalance=False)
     assert bricks_of(lab) == growth(lab, "bc").bricks
+
+
+def test_sets_that_another_node_added_meanwhile_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = grown("bc")
+    spec = growth(lab, "c")
+
+    def held_up(tools: Tools, changes: list[list[str]]) -> tuple[int, str]:
+        monkeypatch.setattr("services.executor.growth.run_changes", run_changes)
+        lab.node(2).add_bricks(spec, rebalance=False)
+        write(lab, spec)
+        return run_changes(tools, changes)
+
+    monkeypatch.setattr("services.executor.growth.run_changes", held_up)
+    lab.node(1).add_bricks(spec, rebalance=False)
+    assert bricks_of(lab) == growth(lab, "bc").bricks
+    assert files(lab, spec) == ["data"] * 3
 
 
 def test_a_failed_undo_does_not_hide_the_failure() -> None:

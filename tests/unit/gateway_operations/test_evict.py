@@ -108,7 +108,8 @@ def test_space_that_came_back_is_told(agents: Agents) -> None:
 def test_a_move_goes_on_where_gluster_says_it_stopped(agents: Agents) -> None:
     agents.bricks[:] = AFTER
     run(EvictBrick().run(work_of(evict_spec(), agents, attempt=2)))
-    assert agents.names() == ["GetVolume node4", "GetGlusterd node2", "DeleteBrick node2"]
+    # Not before what the last driver asked for has ended there.
+    assert agents.names() == ["FenceOperation node4", "GetVolume node4", "GetGlusterd node2", "DeleteBrick node2"]
 
 
 def test_without_heal_check_only_the_bricks_are_looked_at(agents: Agents) -> None:
