@@ -240,7 +240,7 @@ def _remove_after_snapshots(tools: Tools, name: str) -> str:
 def run_changes(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
     """Runs commands in order, stopping at the first that fails; those that meet a foreign lock are repeated.
 
-    So are, for a shorter time, those that miss a peer.
+    So are, for a shorter time, those that miss a peer, if their refusal has left nothing behind.
 
     Returns:
         How many succeeded, and the complaint of the one that failed, empty when none did.
@@ -251,7 +251,11 @@ def run_changes(tools: Tools, commands: list[list[str]]) -> tuple[int, str]:
         result = _run_some(tools, commands[done:])
         done += result[0]
         complaint = result[1]
-        missing = reports.says_not_connected(complaint) and tools.clock() < returned_by
+        missing = (
+            reports.says_not_connected(complaint)
+            and tools.clock() < returned_by
+            and gluster.leaves_no_trace_when_refused(commands[done])
+        )
         if not complaint or last or not (missing or reports.says_locked(complaint)):
             break
         _log.info("gluster.repeated", done=done, complaint=complaint)

@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import statistics
 import sys
 import time
@@ -300,6 +301,8 @@ def main() -> int:
     parser.add_argument("--steps", action="store_true", help="print the commands of the last round, with their times")
     parser.add_argument("--json", type=Path, help="write the figures, with these steps, to a file too")
     arguments = parser.parse_args()
+    # Whoever ends it with SIGTERM wants the nodes gone too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = StackConfig(name="brickyard-bench", nodes=_NODES, disk_bytes=arguments.disk_gib * _GIB)
     try:
         with Stack.up(config) as stack:

@@ -1,11 +1,21 @@
 """Add and delete a node."""
 
+import asyncio
+from collections.abc import Sequence
+
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
-from gateway.clients import storage_hostname
+from gateway.clients import manage_hostname, storage_hostname
 from gateway.operations.fencing import fence_answering
 from gateway.operations.work import Work, node_with_id, on_first_answering
+from services.common.errors import BrickyardError
+from services.common.logs import get_logger
+
+_log = get_logger()
+# glusterds try to connect every three seconds.
+ACQUAINTED_WITHIN_S = 15.0
+_ACQUAINTANCE_PAUSE_S = 0.3
 
 
 class AddNode:
@@ -26,6 +36,7 @@ class AddNode:
                 step="probe peer",
                 key="probe-peer",
             )
+            await _await_acquaintance(work, [*nodes.values(), spec.node])
         return CommitOperationRequest()
 
     async def undo(self, work: Work) -> None:
@@ -37,6 +48,43 @@ class AddNode:
             # Only if it answers: any other node can detach the peer as well.
             await fence_answering(work, [nodes[spec.probing_node_id]] if spec.probing_node_id in nodes else [])
             await _detach(work, nodes, spec.node, key=f"{work.undo_key}/detach-peer")
+
+
+async def _await_acquaintance(work: Work, members: Sequence[Node]) -> None:
+    """Waits until all glusterds that run are connected to each other, for a while.
+
+    The one that probed knows the new peer at once, the others connect to it later; a volume that comes in between is
+    refused, and leaves marks on its bricks.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + ACQUAINTED_WITHIN_S
+    while not await _are_acquainted(work, members):
+        if loop.time() > deadline:
+            # Not this operation's failure: the peer is in the pool, and some other connection is broken.
+            _log.warning("node.peers_not_connected", node=storage_hostname(members[-1]))
+            return
+        await asyncio.sleep(_ACQUAINTANCE_PAUSE_S)
+
+
+async def _are_acquainted(work: Work, members: Sequence[Node]) -> bool:
+    answers = await asyncio.gather(
+        *(
+            work.agents.call(manage_hostname(node), "GetGlusterd", executor_pb2.GetGlusterdRequest())
+            for node in members
+        ),
+        return_exceptions=True,
+    )
+    seen = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            if not isinstance(answer, BrickyardError):
+                raise answer
+        elif answer.glusterd.running:
+            seen.append(answer.glusterd)
+    running = {glusterd.peer_uuid for glusterd in seen}
+    return all(
+        running <= {glusterd.peer_uuid, *(peer.uuid for peer in glusterd.peers if peer.connected)} for glusterd in seen
+    )
 
 
 class DeleteNode:

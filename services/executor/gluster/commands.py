@@ -117,6 +117,14 @@ def set_options(name: str, options: Sequence[tuple[str, str]]) -> list[list[str]
     return [*commands, *([line] if line else [])]
 
 
+def leaves_no_trace_when_refused(words: Sequence[str]) -> bool:
+    """Whether a change of a volume that was refused by a node can simply be given again.
+
+    Where bricks come in, the nodes that agreed have marked theirs, and refuse them the next time as part of a volume.
+    """
+    return words[0] == "volume" and words[1] in ("set", "start", "stop", "delete")
+
+
 def start_volume(name: str, *, force: bool = False) -> list[str]:
     """Starts a volume's brick processes; with `force` those that a started volume lacks."""
     return ["volume", "start", name, *(("force",) if force else ())]

@@ -5,6 +5,7 @@ import contextvars
 import random
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,9 +43,7 @@ DISK_BYTES = 60 << 30
 LEASE_S = 15.0
 _EPOCH_S = 1_700_000_000
 # In one thread nobody else ends what a node would wait for.
-_PATIENCE = Patience(
-    gluster_lock_s=0.0, unmount_s=0.0, peer_s=0.0, migration_s=0.0, first_pause_s=0.0, longest_pause_s=0.0
-)
+_PATIENCE = Patience(**dict.fromkeys((each.name for each in fields(Patience)), 0.0))
 _READING = ("lvm lvs", "lvm vgs", "lvm pvs", "lvm fullreport", "blkid")
 _Result = TypeVar("_Result")
 

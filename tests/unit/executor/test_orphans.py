@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import FailedPreconditionError
+from services.common.errors import FailedPreconditionError, InternalError
 from services.common.reasons import Reason
 from services.executor.gluster import reports
 from services.executor.runners import processes
-from tests.unit.executor.fleets import NOTHING, ready
-from tests.unit.executor.growing import bricks_of, grown
+from tests.unit.executor.fleets import NOTHING, VOLUME_ID, ready
+from tests.unit.executor.growing import SOURCE, grown
 
 
 def test_a_forgotten_brick_process_is_ended_when_no_volume_has_its_brick() -> None:
@@ -91,19 +91,27 @@ NOT_CONNECTED = "Staging failed on node1. Error: Host 10.77.0.13 not connected"
 
 
 def test_a_peer_that_is_not_connected_yet_is_waited_for() -> None:
-    lab = ready()
-    lab.make_bricks("b")
-    lab.fail("gluster volume create", stderr=NOT_CONNECTED, exit_code=1, times=2)
-    lab.node(1).create_volume(lab.volume("b"))
-    assert len(bricks_of(lab)) == 3
+    lab = grown("b")
+    lab.fail("gluster volume stop", name="away", stderr=NOT_CONNECTED, exit_code=1, times=2)
+    lab.node(1).delete_volume(SOURCE, VOLUME_ID)
+    assert lab.fleet.faults.hits("away") == 2
+    assert lab.simulated(1).volumes() == {}
 
 
 def test_a_peer_that_stays_away_is_told_of_before_long() -> None:
+    lab = grown("b")
+    lab.fail("gluster volume stop", stderr=NOT_CONNECTED, exit_code=1, times=0)
+    with pytest.raises(InternalError, match=r"Host 10\.77\.0\.13 not connected"):
+        lab.node(1).delete_volume(SOURCE, VOLUME_ID)
+
+
+def test_a_refused_creation_is_not_repeated_for_it_has_marked_bricks() -> None:
     lab = ready()
     lab.make_bricks("b")
-    lab.fail("gluster volume create", stderr=NOT_CONNECTED, exit_code=1, times=0)
-    with pytest.raises(Exception, match=r"Host 10\.77\.0\.13 not connected"):
+    lab.fail("gluster volume create", name="away", stderr=NOT_CONNECTED, exit_code=1, times=0)
+    with pytest.raises(InternalError, match=r"Host 10\.77\.0\.13 not connected"):
         lab.node(1).create_volume(lab.volume("b"))
+    assert lab.fleet.faults.hits("away") == 1
 
 
 @pytest.mark.parametrize(

@@ -118,11 +118,12 @@ def test_nothing_is_undone_where_redoing_is_the_rule(agents: FakeAgents, kind: s
 def test_a_node_is_probed_from_the_chosen_one_and_detached_from_any(agents: FakeAgents) -> None:
     work = work_of("add_node", agents)
     run(kind_of(work).run(work))
-    assert asked(agents) == [("node1", "ProbePeer")]
+    assert asked(agents)[0] == ("node1", "ProbePeer")
     assert agents.calls()[0][2].hostname == "10.0.0.9"
+    agents.events.clear()
     agents.failures["node1", "DetachPeer"] = [UNREACHABLE]
     run(kind_of(work).undo(work))
-    assert asked(agents)[1:] == [("node1", "DetachPeer"), ("node2", "DetachPeer")]
+    assert asked(agents) == [("node1", "DetachPeer"), ("node2", "DetachPeer")]
 
 
 def test_the_first_node_is_not_probed(agents: FakeAgents) -> None:
@@ -205,7 +206,8 @@ def test_ids_of_steps_are_the_same_in_every_attempt_and_differ_from_those_of_the
         work = work_of(kind, agents)
         work.trail.asked_node_ids.add(node(1).id)
         run(kind_of(work).undo(work) if undo else kind_of(work).run(work))
-        found = [request.request_id for _, method, request in agents.calls() if method != "FenceOperation"]
+        no_step = ("FenceOperation", "GetGlusterd")
+        found = [request.request_id for _, method, request in agents.calls() if method not in no_step]
         assert len(found) == len(set(found))
         assert all(len(each) <= 128 for each in found)
         return set(found)
