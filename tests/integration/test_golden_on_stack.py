@@ -16,9 +16,12 @@ from tests.integration.stack import Stack
 
 # The other form of each recording sends the same requests; it is replayed on use cases in memory.
 FORM = "json"
+# Nodes that take any name have a pool for each name, so that moving a brick works or not by where it was placed; it is
+# replayed on use cases in memory, and moves are tested on nodes with names of their own.
+_ON_STACK = [each for each in SCENARIOS if each.name != "13-device-state"]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.name for each in SCENARIOS])
+@pytest.mark.parametrize("scenario", _ON_STACK, ids=[each.name for each in _ON_STACK])
 def test_recording(empty_stack: Stack, scenario: Scenario) -> None:
     commands = recording.read(f"{scenario.name}.{FORM}")
 

@@ -81,7 +81,9 @@ async def _are_acquainted(work: Work, members: Sequence[Node]) -> bool:
                 raise answer
         elif answer.glusterd.running:
             seen.append(answer.glusterd)
-    running = {glusterd.peer_uuid for glusterd in seen}
+    # Who probed knows the newcomer at once. A glusterd that nobody knows is not of this pool, and will not be met.
+    known = {peer.uuid for glusterd in seen for peer in glusterd.peers}
+    running = {glusterd.peer_uuid for glusterd in seen} & known
     return all(
         running <= {glusterd.peer_uuid, *(peer.uuid for peer in glusterd.peers if peer.connected)} for glusterd in seen
     )

@@ -1,6 +1,5 @@
 """Clusters, nodes and devices in memory."""
 
-import functools
 from collections.abc import Mapping, Sequence
 
 from brickyard.executor.v1.facts_pb2 import BrickHealFacts
@@ -10,7 +9,6 @@ from brickyard.topology.v1 import (
     node_pb2,
     operation_pb2,
     topology_service_pb2,
-    volume_pb2,
 )
 from gateway.usecases import NewDevice, NewNode
 from services.common.errors import (
@@ -245,45 +243,22 @@ class FakeTopology(FakeExamination):
             if device.state == device_pb2.DEVICE_STATE_ONLINE and state == device_pb2.DEVICE_STATE_FAILED:
                 message = f"Device must be offline before remove operation is performed, device:{device_id}"
                 raise FailedPreconditionError(Reason.DEVICE_STATE_CONFLICT, message)
-            if state == device_pb2.DEVICE_STATE_FAILED:
-                for brick in list(device.bricks):
-                    self._move_brick(device, brick)
+            if state == device_pb2.DEVICE_STATE_FAILED and device.bricks:
+                self._move_brick()
             device.state = state
 
         return self._begin(operation_pb2.OPERATION_KIND_SET_DEVICE_STATE, spec, device_id, ending)
 
-    def _move_brick(self, device: device_pb2.Device, brick: volume_pb2.Brick) -> None:
-        """Gives a brick another home, on a node that has none of its volume."""
-        volume = self.volumes[brick.volume_id]
-        taken = {each.node_id for each in volume.bricks}
-        for other in self.devices.values():
-            if other.node_id not in taken and other.state == device_pb2.DEVICE_STATE_ONLINE:
-                break
-        else:
-            raise FailedPreconditionError(Reason.REPLACEMENT_NOT_FOUND, "no other device has room")
-        moved = next(each for each in volume.bricks if each.id == brick.id)
-        size = device.used_bytes // len(device.bricks)
-        device.bricks.remove(brick)
-        device.used_bytes -= size
-        moved.id, moved.device_id, moved.node_id = new_id(), other.id, other.node_id
-        moved.path = f"/var/lib/heketi/mounts/vg_{other.id}/brick_{moved.id}/brick"
-        other.bricks.append(moved)
-        other.used_bytes += size
+    def _move_brick(self) -> None:
+        raise FailedPreconditionError(Reason.REPLACEMENT_NOT_FOUND, "no other device has room")
 
     async def evict_brick(
         self, brick_id: str, *, skip_heal_check: bool = False, request_id: str | None = None
     ) -> operation_pb2.Operation:
         self._called("evict_brick", (brick_id, skip_heal_check), request_id)
-        for device in self.devices.values():
-            for brick in device.bricks:
-                if brick.id == brick_id:
-                    spec = operation_pb2.OperationSpec(evict_brick=operation_pb2.EvictBrickSpec(brick_id=brick_id))
-                    return self._begin(
-                        operation_pb2.OPERATION_KIND_EVICT_BRICK,
-                        spec,
-                        brick_id,
-                        functools.partial(self._move_brick, device, brick),
-                    )
+        if any(brick.id == brick_id for device in self.devices.values() for brick in device.bricks):
+            spec = operation_pb2.OperationSpec(evict_brick=operation_pb2.EvictBrickSpec(brick_id=brick_id))
+            return self._begin(operation_pb2.OPERATION_KIND_EVICT_BRICK, spec, brick_id, self._move_brick)
         raise NotFoundError(Reason.BRICK_NOT_FOUND, f"brick {brick_id} does not exist", brick_id=brick_id)
 
     async def get_volume_heal(self, volume_id: str) -> Sequence[tuple[str, BrickHealFacts]]:
