@@ -1,6 +1,7 @@
 """One stack for all tests, replaced when a test spoiled it; a machine that cannot run it is told so, loudly."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ from tests.e2e.system import System, clear_dead
 
 _PASSED = pytest.StashKey[bool]()
 _WHY_NOT = pytest.StashKey[str]()
+_LEFT_OUT = pytest.StashKey[list[str]]()
+_LONG = "BRICKYARD_E2E_LONG"
 
 
 class Holder:
@@ -108,13 +111,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.lab)
+    if os.environ.get(_LONG, "") != "1":
+        long = [item for item in items if item.get_closest_marker("long") is not None]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
+        config.stash[_LEFT_OUT] = [item.nodeid for item in long]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left_out = config.stash.get(_LEFT_OUT, [])
+    if left_out:
+        terminalreporter.section("e2e: long tests")
+        terminalreporter.line(f"not run without {_LONG}=1: {', '.join(left_out)}", yellow=True)
     why = config.stash.get(_WHY_NOT, "")
     if why:
         terminalreporter.section("e2e", sep="!", red=True, bold=True)

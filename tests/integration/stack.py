@@ -27,7 +27,7 @@ STOP_WITHIN_S = 20.0
 SERVER_ROLES = (Role.TOPOLOGY, Role.ALLOCATOR, Role.GATEWAY, Role.AGENT)
 ROLES = (*SERVER_ROLES, Role.OPERATOR)
 # Every test takes fresh nodes, so that none finds another one's leavings.
-FLEET_NODES = 240
+FLEET_NODES = 800
 FLEET_DISKS = 2
 DISK_GIB = 100
 # Of a volume that is made to host a block volume.

@@ -180,8 +180,8 @@ SCENARIOS = (
         accepted=(Accepted(r"--version", "it is our version", stdout=r"heketi-cli \d+\.\d+\.\d+\n"),),
     ),
 )
-# "13-device-state" moves bricks, which on nodes that take any name works or not by where they were placed; "10-blockvolume"
-# and "17-db" are not replayed here yet.
+# "13-device-state" moves bricks, which on nodes that take any name works or not by where they were placed;
+# "10-blockvolume" and "17-db" are not replayed here yet.
 RECORDINGS = [(scenario, form) for scenario in SCENARIOS for form in ("json", "text")]
 
 
