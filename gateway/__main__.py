@@ -87,7 +87,7 @@ def main(
     insecure_plaintext: bool,
     grace_seconds: float,
     log_level: str,
-    heketi: HeketiConfig,
+    config: HeketiConfig,
     **others: Any,
 ) -> None:
     """Serves Heketi's REST API and the operator gRPC API (--listen)."""
@@ -107,8 +107,8 @@ def main(
         raise click.BadParameter(f"{rest!r} is not HOST:PORT", param_hint="--rest")
     if bool(rest_cert) != bool(rest_key):
         raise click.UsageError("--rest-cert and --rest-key belong together")
-    admin_key = read_secret(admin_key_file, heketi.admin_key, "--admin-key-file")
-    user_key = read_secret(user_key_file, heketi.user_key, "--user-key-file")
+    admin_key = read_secret(admin_key_file, config.admin_key, "--admin-key-file")
+    user_key = read_secret(user_key_file, config.user_key, "--user-key-file")
     if not disable_auth and not (admin_key and user_key):
         raise click.UsageError(
             "JWT keys are missing: give --admin-key-file and --user-key-file, or ask for --disable-auth by name"
@@ -123,14 +123,14 @@ def main(
             user_key=user_key,
             auth_enabled=not disable_auth,
             min_brick_size_bytes=provisioning.brick_min_size_bytes,
-            default_mode=heketi.default_mode,
+            default_mode=config.default_mode,
         ),
         engine=engine_settings(owner or f"{Role.GATEWAY.value}-{socket.gethostname()}-{os.getpid()}", **others),
         provisioning=provisioning,
         facts_interval_s=facts_interval_seconds,
     )
 
-    for note in heketi.notes:
+    for note in config.notes:
         _log.warning("config.obsolete", note=note)
 
     def announce(where: str) -> None:

@@ -36,10 +36,9 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
 
 
 def gateway_config_option(command: _Command) -> _Command:
-    """The --config flag; the command gets what else a heketi.json says as `heketi`."""
+    """The --config flag; the command gets what else a heketi.json says as `config`."""
     return click.option(
         "--config",
-        "heketi",
         type=click.Path(dir_okay=False, path_type=Path),
         is_eager=True,
         callback=_load,

@@ -26,6 +26,7 @@ def largest(system: System, query: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("query", list(_KINDS))
 def test_the_largest_volume_can_be_made_and_nothing_larger(system: System, query: str) -> None:
     found = largest(system, query)

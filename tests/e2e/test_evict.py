@@ -99,6 +99,7 @@ def digests_on_brick(system: System, address: str, path: str) -> str:
     return system.shell(address, f"cd {path} && sha256sum before meanwhile* | sort")
 
 
+@pytest.mark.long
 def test_device_is_emptied_while_a_client_writes(system: System, tmp_path: Path) -> None:
     written, quiet = (system.create_volume(durability=REPLICATE, gid=2000, name=name) for name in ("written", "quiet"))
     for volume in (written, quiet):
@@ -156,6 +157,7 @@ def test_brick_of_a_dispersed_volume_moves(system: System) -> None:
     remove_spare(system, node, spare)
 
 
+@pytest.mark.long
 def test_node_that_is_dead_for_good_is_replaced_and_forgotten(doomed: System) -> None:
     system = doomed
     volumes = [system.create_volume(durability=REPLICATE, name=name) for name in ("first", "second")]

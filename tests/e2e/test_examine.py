@@ -113,6 +113,7 @@ def test_what_was_broken_by_hand_is_named_and_mended(system: System) -> None:
         system.delete_volume(volume)
 
 
+@pytest.mark.long
 def test_clones_and_grown_volumes_are_no_difference_and_ghosts_leave_the_records(system: System) -> None:
     volume = system.create_volume(name="origin")
     with system.stack.rest() as client:

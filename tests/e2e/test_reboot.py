@@ -69,6 +69,7 @@ def test_a_node_comes_back_with_renamed_disks(spoiled: System) -> None:
     assert spoiled.change("DELETE", f"/volumes/{volume['id']}").status_code == 204
 
 
+@pytest.mark.long
 def test_a_disk_that_grew_is_taken_up_by_a_resync(spoiled: System) -> None:
     address = spoiled.member_addresses[0]
     name = spoiled.node_name(address)
@@ -103,6 +104,7 @@ def test_a_disk_that_grew_is_taken_up_by_a_resync(spoiled: System) -> None:
     assert group_bytes(spoiled, address, before["id"]) == (total, total)
 
 
+@pytest.mark.long
 def test_a_thin_pool_that_fills_up_is_told_of(system: System) -> None:
     volume = system.create_volume(name="fills", durability=_NONE)
     ((address, _path),) = system.brick_places(volume)
