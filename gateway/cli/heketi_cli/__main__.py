@@ -102,7 +102,7 @@ def _run(parsed: Parsed) -> int:
         (sys.stderr if command is ROOT else sys.stdout).write(help_text(parsed.path, GLOBAL_FLAGS))
         return 0
     with Client(_server(parsed)) as client:
-        command.run(Call(client, parsed.arguments, parsed.flags, parsed.given))
+        command.run(Call(client, parsed.arguments, parsed.flags))
     return 0
 
 

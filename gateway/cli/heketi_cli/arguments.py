@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 PROGRAM = "heketi-cli"
@@ -141,7 +141,6 @@ class Parsed:
     path: tuple[Command, ...]
     flags: Mapping[str, Any]
     arguments: tuple[str, ...]
-    given: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def command(self) -> Command:
@@ -173,7 +172,7 @@ def parse(root: Command, global_flags: Sequence[Flag], argv: Sequence[str]) -> P
                 given.add(flag.name)
         else:
             arguments.append(word)
-    return Parsed(path, values, tuple(arguments), frozenset(given))
+    return Parsed(path, values, tuple(arguments))
 
 
 def _find_command(

@@ -18,13 +18,11 @@ class Call:
         client: The way to the server.
         arguments: What is neither a command nor a flag.
         flags: Values of all flags by name.
-        given: Names of the flags that were given.
     """
 
     client: Client
     arguments: tuple[str, ...]
     flags: Mapping[str, Any]
-    given: frozenset[str]
 
     @property
     def wants_json(self) -> bool:
