@@ -1,132 +1,20 @@
 """Whether the books of block volumes and of what hosts them agree. Pure; see `consistency` for the rest."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator
 
 from services.topology.domain.model import VolumeState
+from services.topology.domain.stored import Books
 
 
-class Volume(Protocol):
-    """What counts of a stored volume here."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-
-    @property
-    def cluster_id(self) -> str:
-        """Its cluster."""
-
-    @property
-    def state(self) -> str:
-        """Its `VolumeState`."""
-
-    @property
-    def operation_id(self) -> str | None:
-        """The operation that holds it."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Its size."""
-
-    @property
-    def block(self) -> bool:
-        """Whether it hosts block volumes."""
-
-
-class Hosting(Protocol):
-    """What counts of a stored hosting volume here."""
-
-    @property
-    def volume_id(self) -> str:
-        """The volume."""
-
-    @property
-    def free_bytes(self) -> int:
-        """What new block volumes may take."""
-
-    @property
-    def reserved_bytes(self) -> int:
-        """What is kept for the file system."""
-
-
-class BlockVolume(Protocol):
-    """What counts of a stored block volume here."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-
-    @property
-    def cluster_id(self) -> str:
-        """Its cluster."""
-
-    @property
-    def hosting_volume_id(self) -> str:
-        """Its hosting volume."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def state(self) -> str:
-        """Its `VolumeState`."""
-
-    @property
-    def operation_id(self) -> str | None:
-        """The operation that holds it."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Its size."""
-
-    @property
-    def usable_size_bytes(self) -> int:
-        """What every host exports."""
-
-    @property
-    def growing_bytes(self) -> int:
-        """What a running operation adds."""
-
-    @property
-    def ha_count(self) -> int:
-        """How many hosts export it."""
-
-    @property
-    def hosts(self) -> Sequence[str]:
-        """The hosts that export it."""
-
-    @property
-    def iqn(self) -> str:
-        """Its iSCSI qualified name."""
-
-
-class BlockBooks(Protocol):
-    """What is looked at."""
-
-    @property
-    def volumes(self) -> Sequence[Volume]:
-        """All volumes."""
-
-    @property
-    def block_hostings(self) -> Sequence[Hosting]:
-        """What hosting volumes hold."""
-
-    @property
-    def block_volumes(self) -> Sequence[BlockVolume]:
-        """All block volumes."""
-
-
-def block_violations(books: BlockBooks) -> Iterator[str]:
+def block_violations(books: Books) -> Iterator[str]:
     """Every violated invariant, as a sentence with the ids."""
     yield from _hostings(books)
     yield from _block_volumes(books)
     yield from _names_and_iqns(books)
 
 
-def _hostings(books: BlockBooks) -> Iterator[str]:
+def _hostings(books: Books) -> Iterator[str]:
     volumes = {volume.id: volume for volume in books.volumes}
     hostings = {hosting.volume_id for hosting in books.block_hostings}
     taken: dict[str, int] = defaultdict(int)
@@ -152,7 +40,7 @@ def _hostings(books: BlockBooks) -> Iterator[str]:
             )
 
 
-def _block_volumes(books: BlockBooks) -> Iterator[str]:
+def _block_volumes(books: Books) -> Iterator[str]:
     volumes = {volume.id: volume for volume in books.volumes}
     hostings = {hosting.volume_id for hosting in books.block_hostings}
     for block in books.block_volumes:
@@ -176,7 +64,7 @@ def _block_volumes(books: BlockBooks) -> Iterator[str]:
             yield f"block volume {block.id} is {block.state} and has no IQN"
 
 
-def _names_and_iqns(books: BlockBooks) -> Iterator[str]:
+def _names_and_iqns(books: Books) -> Iterator[str]:
     names = Counter((block.hosting_volume_id, block.name) for block in books.block_volumes)
     for (volume_id, name), count in sorted(names.items()):
         if count > 1:

@@ -2,15 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from services.topology.domain.model import BrickState, DeviceState, NodeState, OperationKind
-
-if TYPE_CHECKING:
-    from services.topology.domain.consistency import Books
+from services.topology.domain.stored import Books
 
 
-def identity_violations(books: "Books") -> Iterator[str]:
+def identity_violations(books: Books) -> Iterator[str]:
     """A disk is one device only: its path, and LVM's UUID of it, once on each node."""
     for what, values in (
         ("path", [(device.node_id, device.path) for device in books.devices if device.path]),
@@ -21,7 +18,7 @@ def identity_violations(books: "Books") -> Iterator[str]:
                 yield f"node {node_id} has {count} devices with the {what} {value}"
 
 
-def state_violations(books: "Books") -> Iterator[str]:
+def state_violations(books: Books) -> Iterator[str]:
     """What has failed was emptied before, and takes nothing new."""
     states = {node.id: node.state for node in books.nodes}
     devices = {device.id: device for device in books.devices}
@@ -37,7 +34,7 @@ def state_violations(books: "Books") -> Iterator[str]:
             yield f"node {device.node_id} has failed, and has brick {brick.id}"
 
 
-def size_violations(books: "Books") -> Iterator[str]:
+def size_violations(books: Books) -> Iterator[str]:
     """Thin pools and their metadata are in whole extents; the data bricks of a set have one size."""
     extents = {device.id: device.extent_size_bytes for device in books.devices}
     sizes: dict[tuple[str, int], set[int]] = defaultdict(set)
@@ -52,7 +49,7 @@ def size_violations(books: "Books") -> Iterator[str]:
             yield f"the data bricks of set {set_index} of volume {volume_id} have different sizes: {sorted(found)}"
 
 
-def tombstone_violations(books: "Books") -> Iterator[str]:
+def tombstone_violations(books: Books) -> Iterator[str]:
     """Placement was told to forget only what is gone."""
     alive = {node.id for node in books.nodes} | {device.id for device in books.devices}
     for tombstone in books.tombstones:

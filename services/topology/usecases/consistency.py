@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import Table, select
 
 from brickyard.topology.v1 import topology_service_pb2
-from services.topology.domain.consistency import (
+from services.topology.domain.consistency import checked
+from services.topology.domain.stored import (
     BlockHostingFacts,
     BlockVolumeFacts,
     Books,
@@ -17,7 +18,6 @@ from services.topology.domain.consistency import (
     NodeFacts,
     TombstoneFacts,
     VolumeFacts,
-    checked,
 )
 from services.topology.store import Store, Transaction
 from services.topology.tables import (

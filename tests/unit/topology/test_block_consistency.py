@@ -1,28 +1,34 @@
 """Each violation of the books of block volumes is named."""
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from services.common.units import GIB
 from services.topology.domain.block_consistency import block_violations
-from services.topology.domain.consistency import BlockHostingFacts, BlockVolumeFacts, VolumeFacts
+from services.topology.domain.stored import BlockHostingFacts, BlockVolumeFacts, Books, VolumeFacts
 
 HOST = VolumeFacts("v1", "c1", "host", "active", None, "replicate", 3, 0, 0, None, size_bytes=10 * GIB, block=True)
 HOSTING = BlockHostingFacts("v1", 5 * GIB, GIB)
 BLOCK = BlockVolumeFacts("b1", "c1", "v1", "blk", "active", None, 4 * GIB, 4 * GIB, 0, 2, ["h1", "h2"], "iqn1")
 
 
-@dataclass
-class Books:
-    volumes: list[VolumeFacts] = field(default_factory=lambda: [HOST])
-    block_hostings: list[BlockHostingFacts] = field(default_factory=lambda: [HOSTING])
-    block_volumes: list[BlockVolumeFacts] = field(default_factory=lambda: [BLOCK])
+SOUND = Books(
+    clusters=[],
+    nodes=[],
+    hostnames=[],
+    devices=[],
+    volumes=[HOST],
+    bricks=[],
+    operations=[],
+    block_hostings=[HOSTING],
+    block_volumes=[BLOCK],
+)
 
 
 def violations(**parts: Any) -> list[str]:
-    return list(block_violations(Books(**parts)))
+    return list(block_violations(replace(SOUND, **parts)))
 
 
 def test_sound_books_have_none() -> None:

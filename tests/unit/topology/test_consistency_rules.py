@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from services.topology.domain.consistency import (
-    INVARIANTS,
+from services.topology.domain.consistency import INVARIANTS, violations
+from services.topology.domain.member_consistency import identity_violations
+from services.topology.domain.stored import (
     Books,
     BrickFacts,
     ClusterFacts,
@@ -12,9 +13,7 @@ from services.topology.domain.consistency import (
     HostnameFacts,
     NodeFacts,
     VolumeFacts,
-    violations,
 )
-from services.topology.domain.member_consistency import identity_violations
 
 EMPTY = Books(clusters=[], nodes=[], hostnames=[], devices=[], volumes=[], bricks=[], operations=[])
 
