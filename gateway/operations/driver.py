@@ -138,8 +138,11 @@ class Driver:
         while True:
             blamed = self._blamed_count()
             failure = await self._attempt()
-            if failure is None or self._blamed_count() == blamed or not await self._place_anew(failure):
+            if failure is None or self._blamed_count() == blamed:
                 return failure
+            final = await self._place_anew(failure)
+            if final is not None:
+                return final
 
     def _blamed_count(self) -> int:
         return len(self.trail.failed_node_ids) + len(self.trail.failed_device_ids)
@@ -161,21 +164,26 @@ class Driver:
             return _operation_error(error)
         return None
 
-    async def _place_anew(self, failure: operation_pb2.OperationError) -> bool:
-        """Takes back what was done and gives the operation other bricks; False when it has to fail.
+    async def _place_anew(self, failure: operation_pb2.OperationError) -> operation_pb2.OperationError | None:
+        """Takes back what was done and gives the operation other bricks; returns why it fails when it has to.
 
         It is not told as failing meanwhile. Should this gateway die, the next one takes it back.
         """
         tries = 1 + self.around.settings.create_retries
         placement = max(1, self.operation.placement_count)
         if placement >= tries:
-            return False
+            return failure
         work = self._next_work()
+        final = failure
         try:
             async with self._reporting(work, operation_pb2.OPERATION_STATE_RUNNING):
                 await self.kind.undo(work)
             note = f"placed anew ({placement + 1} of {tries}) because {failure.message}"
-            await self._replan(note)
+            try:
+                await self._replan(note)
+            except BrickyardError as error:
+                final = _not_placed_anew(failure, error)
+                raise
         except BrickyardError as error:
             if error.reason is Reason.LEASE_LOST:
                 raise
@@ -185,9 +193,9 @@ class Driver:
                 reason=error.reason.value,
                 message=error.message,
             )
-            return False
+            return final
         _log.info("operation.placed_anew", operation_id=self.operation.id, note=note)
-        return True
+        return None
 
     async def _replan(self, note: str) -> None:
         """Plans and replaces the reservation, again while others change what the plan stands on."""
@@ -304,3 +312,17 @@ class Driver:
 
 def _operation_error(error: BrickyardError) -> operation_pb2.OperationError:
     return operation_pb2.OperationError(reason=error.reason.value, message=error.message, metadata=dict(error.metadata))
+
+
+def _not_placed_anew(failure: operation_pb2.OperationError, refusal: BrickyardError) -> operation_pb2.OperationError:
+    """The first failure with why there was no other place, of each device too where placement said so."""
+    told = operation_pb2.OperationError(
+        reason=failure.reason,
+        message=f"{failure.message}\nIt could not be placed elsewhere: {refusal.message}",
+        metadata=dict(failure.metadata),
+    )
+    told.metadata["placement_reason"] = refusal.reason.value
+    for key in ("largest_size_bytes", "devices"):
+        if refusal.metadata.get(key):
+            told.metadata[f"placement_{key}"] = refusal.metadata[key]
+    return told

@@ -23,6 +23,7 @@ from services.common.units import KIB
 
 # Where Heketi mounts bricks; the paths are in its users' gluster volumes, so they stay.
 MOUNT_ROOT = "/var/lib/heketi/mounts"
+_LARGEST_INT64 = 2**63 - 1
 # The spellings that Go's strconv.ParseBool takes for true, as Heketi reads user.heketi.arbiter.
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
@@ -57,7 +58,9 @@ def placement_rules(
     options = list(options)
     zone_checking = _option(options, "user.heketi.zone-checking") or settings.zone_checking
     average_kib = _option(options, "user.heketi.average-file-size")
-    average_bytes = int(average_kib) * KIB if average_kib.isascii() and average_kib.isdigit() else 0
+    # Heketi reads 64 bits. What is larger than any brick is refused for that, whatever it is exactly.
+    known = average_kib.isascii() and average_kib.isdigit() and int(average_kib) < 2**64
+    average_bytes = min(int(average_kib) * KIB, _LARGEST_INT64) if known else 0
     return PlacementRules(
         durability=durability,
         snapshot_factor=snapshot_factor,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from brickyard.allocator.v1 import allocator_service_pb2 as pb
 from brickyard.topology.v1 import device_pb2, inventory_pb2, node_pb2, volume_pb2
@@ -11,6 +12,7 @@ from services.allocator.domain.index import PlacementIndex
 from services.allocator.domain.refusal import DeviceVerdict, Refusal
 from services.allocator.domain.refusal import Reason as DeviceReason
 from services.common.errors import (
+    MAX_METADATA_CHARACTERS,
     BrickyardError,
     FailedPreconditionError,
     InvalidArgumentError,
@@ -42,6 +44,8 @@ _INVALID = {Reason.INVALID_TAG_RULE, Reason.AVERAGE_FILE_SIZE_TOO_LARGE}
 _STATE = {Reason.NO_NODES, Reason.NO_ONLINE_DEVICES}
 # The details travel in a header of limited size, in characters; ExplainVolume tells all.
 _MAX_DETAILS = 1900
+# Short values beside the long ones.
+_OTHER_METADATA = 100
 _MAX_OPERATIONS_IN_ERROR = 2
 
 
@@ -158,15 +162,32 @@ def device_details(verdicts: Iterable[DeviceVerdict]) -> str:
     """The verdicts that say most, as JSON of limited length: those that do not fit, the nearest to fitting first."""
     fitting = {DeviceReason.FITS, DeviceReason.FITS_ARBITER}
     ordered = sorted(verdicts, key=lambda verdict: (verdict.reason in fitting, verdict.missing_bytes))
-    rows: list[str] = []
-    left = _MAX_DETAILS
-    for verdict in ordered:
-        row = json.dumps(_device_row(verdict), separators=(",", ":"))
-        left -= len(row) + 1
+    return _within((_device_row(verdict) for verdict in ordered), _MAX_DETAILS)
+
+
+def merged_details(details: Iterable[str], beside: str) -> str:
+    """The details of several clusters as one list: the first of each, then the second of each, while there is room.
+
+    Args:
+        details: What `device_details` made of each cluster.
+        beside: What else the header has to hold.
+    """
+    turns = zip_longest(*(json.loads(each) for each in details))
+    rows = (row for turn in turns for row in turn if row is not None)
+    return _within(rows, min(_MAX_DETAILS, MAX_METADATA_CHARACTERS - len(beside) - _OTHER_METADATA))
+
+
+def _within(rows: Iterable[object], characters: int) -> str:
+    """As many rows as the length allows, as whole JSON."""
+    texts: list[str] = []
+    left = characters
+    for row in rows:
+        text = json.dumps(row, separators=(",", ":"))
+        left -= len(text) + 1
         if left < 0:
             break
-        rows.append(row)
-    return f"[{','.join(rows)}]"
+        texts.append(text)
+    return f"[{','.join(texts)}]"
 
 
 def _device_row(verdict: DeviceVerdict) -> dict[str, object]:

@@ -294,13 +294,16 @@ def _all_refused(refusals: Mapping[str, BrickyardError], *, eligible: bool) -> B
         for cluster_id, error in refusals.items()
     }
     sentence = "; ".join(f"cluster {cluster_id}: {error.message}" for cluster_id, error in refusals.items())
+    clusters = json.dumps(rows, separators=(",", ":"))
     return ResourceExhaustedError(
         Reason.NO_ELIGIBLE_CLUSTER,
         f"no cluster can take the volume: {sentence}",
         stage="placement" if eligible else "eligibility",
-        clusters=json.dumps(rows, separators=(",", ":")),
+        clusters=clusters,
+        devices=convert.merged_details((error.metadata.get("devices", "[]") for error in refusals.values()), clusters),
     )
 
 
 def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key in {"name", "volume_count", "limit"} and value}
+    kept = {"name", "volume_count", "limit", "largest_size_bytes"}
+    return {key: value for key, value in metadata.items() if key in kept and value}

@@ -16,7 +16,7 @@ from services.common.reasons import Reason
 
 DOMAIN = "brickyard"
 # A peer refuses headers above 8 KiB, and the details travel in a header.
-_MAX_METADATA_CHARACTERS = 3000
+MAX_METADATA_CHARACTERS = 3000
 
 
 class BrickyardError(Exception):
@@ -138,15 +138,15 @@ _REASON_BY_CODE: Mapping[grpc.StatusCode, Reason] = {
 
 
 def _shortened(text: str) -> str:
-    if len(text) <= _MAX_METADATA_CHARACTERS:
+    if len(text) <= MAX_METADATA_CHARACTERS:
         return text
-    return f"{text[:_MAX_METADATA_CHARACTERS]}... ({len(text)} characters)"
+    return f"{text[:MAX_METADATA_CHARACTERS]}... ({len(text)} characters)"
 
 
 def to_status(error: BrickyardError) -> grpc.Status:
     """The gRPC status of an error: its code, its text and one ErrorInfo. Very long texts are shortened."""
     info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN)
-    budget = _MAX_METADATA_CHARACTERS
+    budget = MAX_METADATA_CHARACTERS
     for key, value in error.metadata.items():
         info.metadata[key] = value if len(value) <= budget else f"{value[:budget]}..."
         budget = max(0, budget - len(value))

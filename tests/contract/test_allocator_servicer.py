@@ -248,6 +248,11 @@ def test_refusals_of_several_clusters_are_one_error_that_tells_each(topology: Fa
         THREE: "NO_SPACE",
     }
     assert rows[TWO]["name"] == "mine"
+    assert rows[ONE]["largest_size_bytes"] == str(1 * GIB)
+    # Disks of both clusters that were tried, in turns.
+    devices = json.loads(error.metadata["devices"])
+    assert {each["device"][:1] for each in devices[:2]} == {ONE[:1], THREE[:1]}
+    assert all(each["reason"] for each in devices)
     assert all(cluster in error.message for cluster in (ONE, TWO, THREE))
 
 

@@ -233,12 +233,16 @@ def test_a_taken_over_creation_is_taken_back_where_gluster_was_asked() -> None:
 def test_without_another_place_the_failure_itself_is_told() -> None:
     async def scenario() -> None:
         async with scene_of(1, 2, 3) as scene:
-            scene.plan_failures = [ResourceExhaustedError(Reason.NO_SPACE, "no space")]
+            rows = '[{"device":"d1","reason":"TOO_SMALL"}]'
+            scene.plan_failures = [ResourceExhaustedError(Reason.NO_SPACE, "no space", devices=rows, stopped_by="")]
             scene.agents.down = {"node2"}
             begun = await scene.begin()
             stored = scene.operations.stored[begun.id]
             await until(lambda: stored.state == FAILED)
             assert stored.error.reason == "AGENT_UNREACHABLE"
+            assert stored.error.message.endswith("\nIt could not be placed elsewhere: no space")
+            told = {key: value for key, value in stored.error.metadata.items() if key.startswith("placement")}
+            assert told == {"placement_reason": "NO_SPACE", "placement_devices": rows}
             # Nobody waits for the node: the volume is given up, and its brick there is left to a clean-up.
             (abort,) = scene.operations.calls("AbortOperation")
             assert list(abort.left_brick_ids) == [BRICKS[2]]

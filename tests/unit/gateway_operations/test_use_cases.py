@@ -282,6 +282,26 @@ def test_options_and_settings_shape_the_placement() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "average_bytes"),
+    [
+        ("0", 64 << 10),
+        ("-1", 64 << 10),
+        ("1.5", 64 << 10),
+        ("²", 64 << 10),
+        (str(2**64), 64 << 10),
+        # Heketi reads 64 bits; no brick is as large, and that is what is told.
+        (str(2**64 - 1), 2**63 - 1),
+    ],
+)
+def test_an_average_file_size_of_any_form_is_read_as_heketi_does(value: str, average_bytes: int) -> None:
+    gateway = Gateway(settings=ProvisioningSettings())
+    options = (f"user.heketi.average-file-size {value}",)
+    run(gateway.use_cases.create_volume(NewVolume(size_bytes=GIB, options=options, durability=REPLICA_3)))
+    (request,) = gateway.allocator.asked("PlanVolume")
+    assert request.rules.average_file_size_bytes == average_bytes
+
+
+@pytest.mark.parametrize(
     ("changes", "field"),
     [
         ({"size_bytes": GIB - 1}, "size_bytes"),
