@@ -34,8 +34,12 @@ Example:
     context_settings={"auto_envvar_prefix": "BRICKYARD_GATEWAY", "help_option_names": ["-h", "--help"]}, epilog=_EPILOG
 )
 @gateway_config_option
-@click.option("--topology", default="127.0.0.1:7401", show_default=True, help="Address of the topology service.")
-@click.option("--allocator", default="127.0.0.1:7402", show_default=True, help="Address of the allocator service.")
+@click.option(
+    "--topology", default="127.0.0.1:7401", show_default=True, help="HOST:PORT of the topology, or of several."
+)
+@click.option(
+    "--allocator", default="127.0.0.1:7402", show_default=True, help="HOST:PORT of the allocator, or of several."
+)
 @click.option(
     "--agents", default="", help="One address for all agents (simulated nodes). Default: each node's own host name."
 )

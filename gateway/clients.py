@@ -31,7 +31,7 @@ class Addresses:
     """Where the other services are.
 
     Attributes:
-        topology: "host:port" or "unix:/path".
+        topology: "host:port", several with commas between them, or "unix:/path"; see `channels.target_of`.
         allocator: The same.
         agents: One address for all agents, as simulated nodes have; empty = each node's management host name.
         agent_port: Port of the agents on their nodes.

@@ -17,7 +17,9 @@ Example:
     epilog=_EPILOG,
 )
 @config_option()
-@click.option("--topology", default="127.0.0.1:7401", show_default=True, help="Address of the topology service.")
+@click.option(
+    "--topology", default="127.0.0.1:7401", show_default=True, help="HOST:PORT of the topology, or of several."
+)
 @click.option(
     "--spread-weight",
     multiple=True,

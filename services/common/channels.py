@@ -1,6 +1,8 @@
 """Channels to other services, and the one way to call through them: deadline, request id, error mapping."""
 
+import ipaddress
 import json
+import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
@@ -8,40 +10,42 @@ import grpc
 
 from services.common.context import REQUEST_ID_KEY, request_id
 from services.common.credentials import TlsFiles, channel_credentials
-from services.common.errors import from_rpc_error
+from services.common.errors import InvalidArgumentError, UnavailableError, from_rpc_error
 from services.common.identity import Role, role_hostname
+from services.common.reasons import Reason
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 DEFAULT_TIMEOUT_S = 15.0
 # Every RPC is a read or carries a request id, so a call that never reached the server may be sent again.
-_SERVICE_CONFIG = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
-)
+_RETRIES: dict[str, Any] = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+# Where there are several servers, calls take turns among those that are connected and say that they serve.
+_TURNS: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
 _Response = TypeVar("_Response")
 Options = list[tuple[str, Any]]
 
 
-def channel_options(server_name: str | None = None) -> Options:
+def channel_options(server_name: str | None = None, *, several: bool = False) -> Options:
     """Options of every channel.
 
     Args:
         server_name: The name that the server's certificate must have instead of the address's host.
+        several: Whether there are several servers, of which those that serve take turns.
     """
     options: Options = [
-        ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.service_config", json.dumps({**_RETRIES, **(_TURNS if several else {})})),
         ("grpc.enable_retries", 1),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -64,24 +68,79 @@ def _server_name(role: Role | None) -> str | None:
     return role_hostname(role) if role is not None else None
 
 
-def open_channel(target: str, tls: TlsFiles | None, *, role: Role | None = None) -> grpc.Channel:
-    """A threaded channel to `target`, "host:port" or "unix:/path".
+def target_of(addresses: str) -> tuple[str, bool]:
+    """What gRPC calls the server, or the servers, and whether they may be several.
+
+    A host name in a list is resolved now, once; `dns:///NAME:PORT` follows what the name means, and takes all of it.
 
     Args:
-        target: Where the server listens.
-        tls: This process's certificate; None for a Unix socket or plain TCP.
-        role: Insist on this role of the server instead of on its host name.
+        addresses: "host:port", "unix:/path", "dns:///name:port", or several "host:port" with commas between them.
+
+    Raises:
+        InvalidArgumentError: One of several is no "host:port".
+        UnavailableError: The name of one of several cannot be resolved.
     """
+    parts = [part.strip() for part in addresses.split(",") if part.strip()]
+    if len(parts) < 2:
+        return "".join(parts), addresses.startswith("dns:")
+    found = [each for part in parts for each in _resolved(part)]
+    if all(address.version == 4 for address, _ in found):
+        return "ipv4:" + ",".join(f"{address}:{port}" for address, port in found), True
+    return "ipv6:" + ",".join(f"[{_as_ipv6(address)}]:{port}" for address, port in found), True
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _as_ipv6(address: _Address) -> str:
+    return str(address) if address.version == 6 else f"::ffff:{address}"
+
+
+def _resolved(part: str) -> list[tuple[_Address, int]]:
+    host, colon, port = part.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isascii() and port.isdigit()) or "/" in host or host in {"unix", "dns"}:
+        raise InvalidArgumentError(
+            Reason.INVALID_ARGUMENT,
+            f"address {part!r} is no HOST:PORT, as each of several has to be",
+            field="address",
+            value=part,
+        )
+    try:
+        infos = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UnavailableError(
+            Reason.UNAVAILABLE, f"address {part!r}: the name cannot be resolved: {error.strerror}", address=part
+        ) from error
+    return [(ipaddress.ip_address(each), int(port)) for each in dict.fromkeys(str(info[4][0]) for info in infos)]
+
+
+def open_channel(target: str, tls: TlsFiles | None, *, role: Role | None = None) -> grpc.Channel:
+    """A threaded channel to one server or to several.
+
+    Args:
+        target: Where they listen; see `target_of`. A call goes to another one when its server goes away.
+        tls: This process's certificate; None for a Unix socket or plain TCP.
+        role: Insist on this role of the server instead of on its host name. Needed where there are several.
+
+    Raises:
+        InvalidArgumentError: An address is none.
+        UnavailableError: A name in a list cannot be resolved.
+    """
+    target, several = target_of(target)
     if tls is None or target.startswith("unix:"):
-        return grpc.insecure_channel(target, options=channel_options())
-    return grpc.secure_channel(target, channel_credentials(tls), options=channel_options(_server_name(role)))
+        return grpc.insecure_channel(target, options=channel_options(several=several))
+    options = channel_options(_server_name(role), several=several)
+    return grpc.secure_channel(target, channel_credentials(tls), options=options)
 
 
 def open_aio_channel(target: str, tls: TlsFiles | None, *, role: Role | None = None) -> grpc.aio.Channel:
     """An asyncio channel; see `open_channel`."""
+    target, several = target_of(target)
     if tls is None or target.startswith("unix:"):
-        return grpc.aio.insecure_channel(target, options=channel_options())
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=channel_options(_server_name(role)))
+        return grpc.aio.insecure_channel(target, options=channel_options(several=several))
+    options = channel_options(_server_name(role), several=several)
+    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options)
 
 
 def _metadata(extra: Sequence[tuple[str, str]]) -> tuple[tuple[str, str | bytes], ...]:

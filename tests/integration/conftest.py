@@ -64,11 +64,12 @@ def _database(engine: str, directory: Path, postgres_url: str) -> Iterator[str]:
     name = f"brickyard_stack_{new_id()}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        yield _with_database(postgres_url, name)
+        yield with_database(postgres_url, name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _with_database(url: str, name: str) -> str:
+def with_database(url: str, name: str) -> str:
+    """The URL of another database on the same server."""
     base, _, query = url.partition("?")
     return f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
 

@@ -2,7 +2,8 @@
 
 python -m tests.integration.faults --record            the steps of every kind
 python -m tests.integration.faults --workers 6        proves the cells that come as JSON on stdin
-python -m tests.integration.faults --several 12       several gateways for so many seconds
+python -m tests.integration.faults --several 12       several gateways for so many seconds; with --copies 2 and
+                                                      --database postgresql://... several of the other services too
 """
 
 import argparse
@@ -46,8 +47,11 @@ def _prove(spawner: Spawner, directory: Path, cells: Sequence[Cell], tickets: in
         bench.drop()
 
 
-def _several(spawner: Spawner, directory: Path, seed: int, seconds: float) -> None:
-    _tell("several", asdict(SeveralGateways(spawner, directory, seed=seed, seconds=seconds).run()))
+def _several(spawner: Spawner, directory: Path, asked: argparse.Namespace) -> None:
+    several = SeveralGateways(
+        spawner, directory, seed=asked.seed, seconds=asked.several, copies=asked.copies, database=asked.database
+    )
+    _tell("several", asdict(several.run()))
 
 
 def main() -> None:
@@ -57,6 +61,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=6)
     parser.add_argument("--several", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--copies", type=int, default=1, help="topologies and allocators beside the several gateways")
+    parser.add_argument("--database", default="", metavar="URL", help="of the several's topologies")
     asked = parser.parse_args()
     memory = Path("/dev/shm")
     directory = Path(tempfile.mkdtemp(prefix="brickyard-faults-", dir=memory if memory.is_dir() else None))
@@ -71,7 +77,7 @@ def main() -> None:
                 mine = names[first::2]
                 server.start_worker(lambda spawner, mine=mine: _record(spawner, directory, mine))  # type: ignore[misc]
         elif asked.several:
-            server.start_worker(lambda spawner: _several(spawner, directory, asked.seed, asked.several))
+            server.start_worker(lambda spawner: _several(spawner, directory, asked))
         else:
             cells = [Cell(each["scenario"], Step(**each["step"]), each["fault"]) for each in json.load(sys.stdin)]
             reading, writing = os.pipe()

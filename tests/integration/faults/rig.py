@@ -19,7 +19,7 @@ from brickyard.gateway.v1.operator_service_pb2_grpc import OperatorServiceStub
 from brickyard.topology.v1 import operation_pb2, operation_service_pb2
 from brickyard.topology.v1.operation_service_pb2_grpc import OperationServiceStub
 from brickyard.topology.v1.topology_service_pb2_grpc import TopologyServiceStub
-from services.common.channels import channel_options
+from services.common.channels import channel_options, target_of
 from services.executor.runners.base import CommandResult
 from services.executor.runners.simulated import Fleet, FleetSettings
 from tests.integration.faults.comparison import Books, differences, read_books
@@ -104,6 +104,8 @@ class Rig:
         directory: For sockets, database, journals and logs; mode 0700.
         spawner: Starts processes.
         gateways: How many.
+        copies: How many topologies and allocators; more than one listen on TCP.
+        database: URL of the topologies' database; empty = SQLite in the directory.
         max_in_flight: Volume operations at the same time.
         transactions: Whether glusterd answers that another transaction is in progress while one is.
     """
@@ -114,6 +116,8 @@ class Rig:
         spawner: Spawner,
         *,
         gateways: int = 1,
+        copies: int = 1,
+        database: str = "",
         max_in_flight: int = 1,
         transactions: "Transactions | None" = None,
     ) -> None:
@@ -127,19 +131,22 @@ class Rig:
         self._max_in_flight = max_in_flight
         self._transactions = transactions
         (directory / "journals").mkdir()
-        self.topology = Service(
-            lambda: self._spawned(
-                "topology", ["--listen", self._at("topology"), "--database", f"sqlite:///{directory}/topology.db"]
-            )
-        )
-        self.allocator = Service(
-            lambda: self._spawned("allocator", ["--listen", self._at("allocator"), "--topology", self._at("topology")])
-        )
+        self._addresses = {name: self._addresses_of(name, copies) for name in ("topology", "allocator")}
+        self.topologies = [
+            Service(self._server("topology", each, "--database", database or f"sqlite:///{directory}/topology.db"))
+            for each in self._addresses["topology"]
+        ]
+        self.allocators = [
+            Service(self._server("allocator", each, "--topology", self._all("topology")))
+            for each in self._addresses["allocator"]
+        ]
+        self.topology, self.allocator = self.topologies[0], self.allocators[0]
         self.agents = Service(lambda: self._spawned("agents", [self._at("agents"), str(directory / "journals")]))
         self.gateways = [Gateway(self._spawn_gateway, self._at(f"operator{each}")) for each in range(gateways)]
-        self.services = (self.topology, self.allocator, self.agents, *self.gateways)
+        self.services = (*self.topologies, *self.allocators, self.agents, *self.gateways)
+        target, several = target_of(self._all("topology"))
         self._channel = grpc.insecure_channel(
-            self._at("topology"), options=[*channel_options(), ("grpc.max_reconnect_backoff_ms", 200)]
+            target, options=[*channel_options(several=several), ("grpc.max_reconnect_backoff_ms", 200)]
         )
         self.operations: Any = OperationServiceStub(self._channel)
         self.topology_stub: Any = TopologyServiceStub(self._channel)
@@ -147,6 +154,16 @@ class Rig:
 
     def _at(self, name: str) -> str:
         return f"unix:{self.directory}/{name}.sock"
+
+    def _addresses_of(self, name: str, copies: int) -> list[str]:
+        return [self._at(name)] if copies == 1 else [f"127.0.0.1:{_free_port()}" for _ in range(copies)]
+
+    def _all(self, name: str) -> str:
+        return ",".join(self._addresses[name])
+
+    def _server(self, role: str, address: str, *flags: str) -> Callable[[], int]:
+        plain = [] if address.startswith("unix:") else ["--insecure-plaintext"]
+        return lambda: self._spawned(role, ["--listen", address, *plain, *flags])
 
     def _spawned(self, role: str, argv: list[str]) -> int:
         return self._spawner.spawn(role, self._hardware, argv, self.directory / f"{role}.log")
@@ -159,7 +176,14 @@ class Rig:
     def _spawn_gateway(self, address: str, operator: str) -> int:
         argv = [
             *("--listen", operator, "--rest", address, "--disable-auth"),
-            *("--topology", self._at("topology"), "--allocator", self._at("allocator"), "--agents", self._at("agents")),
+            *(
+                "--topology",
+                self._all("topology"),
+                "--allocator",
+                self._all("allocator"),
+                "--agents",
+                self._at("agents"),
+            ),
             *("--owner", f"gateway{next(self._owners)}", "--lease-seconds", str(LEASE_S)),
             *("--max-inflight-operations", str(self._max_in_flight), "--retry-seconds", str(RETRY_S)),
             *(

@@ -1,4 +1,4 @@
-"""Several gateways over one topology, many clients, and one gateway after the other killed. Effects: a rig, threads."""
+"""Several gateways, many clients, and one process after the other killed. Effects: a rig, threads."""
 
 import random
 import re
@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle, zip_longest
 from pathlib import Path
 
 import httpx
@@ -36,7 +37,7 @@ class Report:
         operations: Operations that were begun.
         repeated: Requests that had to be sent again, for their gateway was gone.
         throttled: Answers with 429.
-        kills: Gateways killed.
+        kills: Processes killed, by role.
         refused_transactions: How often gluster said that another transaction was in progress.
         taken_over: Operations that a second gateway brought to their end.
         problems: What must not be.
@@ -46,7 +47,7 @@ class Report:
     operations: int = 0
     repeated: int = 0
     throttled: int = 0
-    kills: int = 0
+    kills: dict[str, int] = field(default_factory=dict)
     refused_transactions: int = 0
     taken_over: int = 0
     problems: list[str] = field(default_factory=list)
@@ -55,12 +56,17 @@ class Report:
 class SeveralGateways:
     """One run."""
 
-    def __init__(self, spawner: Spawner, directory: Path, *, seed: int, seconds: float) -> None:
+    def __init__(
+        self, spawner: Spawner, directory: Path, *, seed: int, seconds: float, copies: int = 1, database: str = ""
+    ) -> None:
+        """With `copies` there are so many topologies and allocators, over this database, and they are killed too."""
         self._transactions = Transactions(_TRANSACTION_S)
         self._rig = Rig(
             Path(tempfile.mkdtemp(prefix="several-", dir=directory)),
             spawner,
             gateways=GATEWAYS,
+            copies=copies,
+            database=database,
             max_in_flight=IN_FLIGHT,
             transactions=self._transactions,
         )
@@ -134,15 +140,22 @@ class SeveralGateways:
 
     def _kill_in_turn(self) -> None:
         chance = random.Random(self._seed)
-        turn = 0
+        rig = self._rig
+        roles = {"gateway": rig.gateways}
+        if len(rig.topologies) > 1:
+            roles |= {"topology": rig.topologies, "allocator": rig.allocators}
+        turns = cycle(victims for victims in zip_longest(*roles.values()))
+        kills: Counter[str] = Counter()
         while time.monotonic() < self._end:
-            time.sleep(chance.uniform(0.3, 0.9))
-            victim = self._rig.gateways[turn % GATEWAYS]
-            turn += 1
-            victim.kill()
-            self.count("kills")
-            time.sleep(chance.uniform(0.05, 0.6))
-            victim.start()
+            for role, victim in zip(roles, next(turns), strict=True):
+                if victim is None:
+                    continue
+                time.sleep(chance.uniform(0.3, 0.9))
+                victim.kill()
+                kills[role] += 1
+                time.sleep(chance.uniform(0.05, 0.6))
+                victim.start()
+        self._report.kills = dict(kills)
 
     # --- the account --------------------------------------------------------------------------------------------------
 
