@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, zip_longest
 from pathlib import Path
@@ -16,7 +16,7 @@ import httpx
 from services.common.ids import new_id
 from tests.integration.faults.gate import Armed
 from tests.integration.faults.processes import Spawner
-from tests.integration.faults.rig import Gateway, Rig, Transactions, until
+from tests.integration.faults.rig import Gateway, Rig, Service, Transactions, until
 from tests.integration.faults.scenarios import Base, make_base
 
 GATEWAYS = 3
@@ -141,7 +141,7 @@ class SeveralGateways:
     def _kill_in_turn(self) -> None:
         chance = random.Random(self._seed)
         rig = self._rig
-        roles = {"gateway": rig.gateways}
+        roles: dict[str, Sequence[Service]] = {"gateway": rig.gateways}
         if len(rig.topologies) > 1:
             roles |= {"topology": rig.topologies, "allocator": rig.allocators}
         turns = cycle(victims for victims in zip_longest(*roles.values()))

@@ -3,6 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,28 @@ def test_down_and_up_again_on_a_populated_database(store: Store) -> None:
     assert tables(store) <= {"alembic_version"}
     store.write(lambda tx: migrations.upgrade(tx.connection))
     assert populate(store).violations() == []
+
+
+def revisions(store: Store) -> list[str]:
+    """All revisions, the newest first."""
+    script = store.read(lambda tx: ScriptDirectory.from_config(migrations.config(tx.connection)))
+    return [each.revision for each in script.walk_revisions()]
+
+
+def test_every_revision_down_and_up_again_on_a_populated_database(store: Store) -> None:
+    world = populate(store)
+    history = revisions(store)
+    for newer, older in pairwise(history):
+        store.write(lambda tx, target=older: migrations.downgrade(tx.connection, target))  # type: ignore[misc]
+        store.write(lambda tx, target=newer: migrations.upgrade(tx.connection, target))  # type: ignore[misc]
+        assert store.read(lambda tx: migrations.current(tx.connection)) == newer
+        store.write(lambda tx, target=older: migrations.downgrade(tx.connection, target))  # type: ignore[misc]
+        assert store.read(lambda tx: migrations.current(tx.connection)) == older
+    for revision in reversed(history):
+        store.write(lambda tx, target=revision: migrations.upgrade(tx.connection, target))  # type: ignore[misc]
+        assert store.read(lambda tx: migrations.current(tx.connection)) == revision
+    assert world.violations() == []
+    assert store.read(lambda tx: tx.scalar(sa.text("SELECT count(*) FROM brick"))) == 15
 
 
 def test_a_populated_database_survives_an_upgrade_that_has_nothing_to_do(store: Store) -> None:
