@@ -36,7 +36,7 @@ def clusters(draw: st.DrawFn) -> Inventory:
         device(
             f"{each.id}/{letter}",
             draw(st.integers(0, 300 * 256)) * 4 * MIB,
-            **({"disk": "ssd"} if draw(st.booleans()) else {}),
+            disk=draw(st.sampled_from(["ssd", ""])),
         )
         for each in nodes
         for letter in "abc"[: draw(st.integers(1, 3))]
