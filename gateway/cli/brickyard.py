@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gateway.cli.ca import ca
 from gateway.cli.cluster import cluster
+from gateway.cli.completion import completion
+from gateway.cli.context import context
+from gateway.cli.contexts import context_option
 from gateway.cli.db import db
 from gateway.cli.examine import examine, repair
 from gateway.cli.operations import operations
@@ -15,10 +19,45 @@ from gateway.cli.topology import topology
 from gateway.cli.volume import rebalance_plan, volume
 
 _HELP = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BRICKYARD"}
+# What a shell says of a program that SIGINT ended.
+_INTERRUPTED = 130
 
 
-@click.group(context_settings=_HELP)
+class _Program(click.Group):
+    """The root, which ends cleanly when it is interrupted."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted; what has begun goes on: brickyard operations list", err=True)
+            ctx.exit(_INTERRUPTED)
+
+
+@click.group(
+    cls=_Program,
+    context_settings=_HELP,
+    epilog="""\b
+Examples:
+  brickyard serve --populate                    # all of it on this machine, with simulated nodes
+  brickyard context add lab --address 10.0.0.2:7400 --tls-dir tls/operator
+  brickyard status
+
+\b
+Exit codes:
+  0    done, and nothing is wrong
+  1    refused, failed, no answer, or something is wrong (status, examine, repair, db check, explain)
+  2    wrong usage: an unknown flag, or a value that can not be
+  3    examine and repair: no look was possible
+  130  interrupted; what has begun goes on
+
+On a terminal there are tables and bars (NO_COLOR: without colours), in a pipe lines with fields between tabs; --json
+prints the field names of the API.
+""",
+)
 @click.version_option(package_name="brickyard")
+@context_option
 def main() -> None:
     """Provisions, grows, heals and retires GlusterFS volumes."""
 
@@ -103,12 +142,12 @@ Example:
 @click.argument("path")
 def token(key_file: Path, user: str, seconds: int, method: str, path: str) -> None:
     """Prints a token for one request, METHOD and PATH, as Heketi's clients make them."""
-    from gateway.cli.rest_client import make_token  # noqa: PLC0415 - other commands need none of it
+    from gateway.cli.tokens import make_token  # noqa: PLC0415 - other commands need none of it
 
     click.echo(make_token(key_file.read_text().strip(), user=user, method=method, path=path, lifetime_s=seconds))
 
 
-for noun in (ca, cluster, db, examine, operations, repair, status, topology, volume):
+for noun in (ca, cluster, completion, context, db, examine, operations, repair, status, topology, volume):
     main.add_command(noun)
 cluster.add_command(rebalance_plan)
 

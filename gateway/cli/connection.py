@@ -1,14 +1,17 @@
 """How commands reach a server: their options, the channel, and errors that say what to do next."""
 
+import asyncio
 import contextlib
 import functools
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+
+from gateway.cli.contexts import NO_CONTEXT, chosen_context, context_option
 
 if TYPE_CHECKING:
     import grpc
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from services.common.identity import Role
 
 _ISSUE = "brickyard ca issue --dir CA --role operator --name NAME --out DIR"
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class Connection:
             raise click.UsageError(
                 "give --tls-dir DIR with an operator's certificate, which is made by\n"
                 f"  {_ISSUE}\n"
-                "or --insecure-plaintext for a server that runs without certificates, as `brickyard serve` does"
+                "or --insecure-plaintext for a server that runs without certificates, as `brickyard serve` does;\n"
+                "once and for all: brickyard context add NAME --address HOST:PORT --tls-dir DIR"
             )
 
 
@@ -59,72 +62,118 @@ def grpc_options(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The flags of a command that calls a gRPC server; the command gets a checked `connection`.
 
+    A flag wins over the environment, that over the context.
+
     Args:
-        flag: The flag of the address, e.g. "--address".
-        default: The address without the flag.
+        flag: The flag of the address, e.g. "--address"; without dashes it is also the context's field.
+        default: The address without any of them.
         envvar: Variable of the environment that stands for the flag.
         what: Whose address it is, for the help.
     """
-    name = flag.lstrip("-")
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         # It also takes over the parameters that click has found on the command so far.
         @functools.wraps(command)
         def connected(**given: Any) -> Any:
-            connection = Connection(given.pop(name), given.pop("tls_dir"), given.pop("insecure_plaintext"), flag)
-            connection.check()
-            return command(connection=connection, **given)
+            return command(connection=take_connection(given, flag), **given)
 
-        for option in (
-            click.option(
-                "--insecure-plaintext",
-                is_flag=True,
-                envvar="BRICKYARD_INSECURE_PLAINTEXT",
-                show_envvar=True,
-                help="Call over plain TCP without certificates.",
-            ),
-            click.option(
-                "--tls-dir",
-                type=click.Path(exists=True, file_okay=False, path_type=Path),
-                envvar="BRICKYARD_TLS_DIR",
-                show_envvar=True,
-                help="Directory with ca.pem, cert.pem and key.pem of an operator (brickyard ca issue makes it).",
-            ),
-            click.option(
-                flag,
-                default=default,
-                show_default=True,
-                envvar=envvar,
-                show_envvar=True,
-                help=f"HOST:PORT or unix:/path of {what}.",
-            ),
-        ):
-            connected = option(connected)
-        return connected
+        return context_option(_grpc_flags(connected, flag, default=default, envvar=envvar, what=what))
 
     return decorate
 
 
-def rest_options(command: _Command) -> _Command:
-    """The flags of a command that speaks REST: `server` and `key_file`."""
-    command = click.option(
-        "--key-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="File with the JWT key of admin. Or HEKETI_CLI_KEY in the environment.",
-    )(command)
-    return click.option(
-        "--server",
-        default="http://localhost:8080",
-        show_default=True,
-        envvar="HEKETI_CLI_SERVER",
-        show_envvar=True,
-        help="URL of the gateway's REST interface.",
-    )(command)
+def _grpc_flags(command: Callable[..., Any], flag: str, *, default: str, envvar: str, what: str) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--insecure-plaintext",
+            is_flag=True,
+            envvar="BRICKYARD_INSECURE_PLAINTEXT",
+            show_envvar=True,
+            help="Call over plain TCP without certificates.",
+        ),
+        click.option(
+            "--tls-dir",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            envvar="BRICKYARD_TLS_DIR",
+            show_envvar=True,
+            help="Directory with ca.pem, cert.pem and key.pem of an operator (brickyard ca issue makes it).",
+        ),
+        click.option(
+            flag,
+            default=lambda: getattr(chosen_context(), flag.lstrip("-")) or default,
+            show_default=default,
+            envvar=envvar,
+            show_envvar=True,
+            help=f"HOST:PORT or unix:/path of {what}.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
-def read_key(key_file: Path | None) -> str:
-    """The JWT key of admin from the file or the environment; empty when there is neither."""
-    return key_file.read_text().strip() if key_file else os.environ.get("HEKETI_CLI_KEY", "")
+def take_connection(given: dict[str, Any], flag: str) -> Connection:
+    """Takes the flags of a connection out of the `given` ones; `flag` is that of its address.
+
+    Raises:
+        click.UsageError: The context knows no such server, or certificates are missing.
+    """
+    connection = _connection(given, flag.lstrip("-"))
+    connection.check()
+    return connection
+
+
+def _connection(given: dict[str, Any], name: str) -> Connection:
+    address, tls_dir, insecure = given.pop(name), given.pop("tls_dir"), given.pop("insecure_plaintext")
+    source = click.get_current_context().get_parameter_source
+    levels = {each: source(each) for each in ("tls_dir", "insecure_plaintext")}
+    for level in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+        if level in levels.values():
+            tls_dir = tls_dir if levels["tls_dir"] is level else None
+            insecure = insecure and levels["insecure_plaintext"] is level
+            return Connection(address, tls_dir, insecure, f"--{name}")
+    context = chosen_context()
+    if source(name) is ParameterSource.DEFAULT and context != NO_CONTEXT and not getattr(context, name):
+        raise click.UsageError(
+            f"this command speaks gRPC, and the context has no {name}: give --{name} HOST:PORT, "
+            f"or add it: brickyard context add NAME --{name} HOST:PORT ..."
+        )
+    return Connection(
+        address, Path(context.tls_dir) if context.tls_dir else None, context.insecure_plaintext, f"--{name}"
+    )
+
+
+_OPERATOR = {"default": "127.0.0.1:7400", "envvar": "BRICKYARD_ADDRESS", "what": "a gateway's operator API"}
+operator_options = grpc_options("--address", **_OPERATOR)
+
+
+def operator_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flags of `operator_options` alone; `take_connection` makes a connection of what they got."""
+    return _grpc_flags(command, "--address", **_OPERATOR)
+
+
+def call_operator(connection: Connection, method: str, *, timeout_s: float, **fields: Any) -> Any:
+    """One unary call of OperatorService; errors are told to the user.
+
+    Args:
+        connection: Where the gateway is.
+        method: Name of the RPC.
+        timeout_s: How long the answer may take.
+        fields: Those of its request.
+
+    Raises:
+        click.ClickException: The call failed.
+    """
+    with told_to_user(connection):
+        return asyncio.run(_call_operator(connection, method, timeout_s, fields))
+
+
+async def _call_operator(connection: Connection, method: str, timeout_s: float, fields: dict[str, Any]) -> Any:
+    from brickyard.gateway.v1 import operator_service_pb2 as pb  # noqa: PLC0415 - slow to load
+    from services.common.channels import call_aio  # noqa: PLC0415 - the same
+
+    request = getattr(pb, f"{method}Request")(**fields)
+    async with operator_stub(connection) as stub:
+        return await call_aio(getattr(stub, method), request, timeout_s=timeout_s)
 
 
 @contextlib.asynccontextmanager

@@ -1,12 +1,12 @@
 """`brickyard db`: the topology's books."""
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.cli.connection import grpc_options, told_to_user
+from gateway.cli.output import say_json
 from gateway.cli.progress import say
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check(context: click.Context, *, connection: "Connection", as_json: bool, ve
             {"name": each.name, "sentence": each.sentence, "violations": list(each.violations)}
             for each in answer.invariants
         ]
-        say(json.dumps({"checked_count": answer.checked_count, "violations": violations, "invariants": invariants}))
+        say_json({"checked_count": answer.checked_count, "violations": violations, "invariants": invariants})
     else:
         for each in answer.invariants if verbose else ():
             say(f"{'VIOLATED' if each.violations else 'holds':<8}  {each.name}: {each.sentence}")

@@ -1,11 +1,8 @@
 """Findings and repairs on a terminal and in a pipe. Effects: stdout, stderr."""
 
-import json
 from collections.abc import Iterable, Sequence
 
 import click
-from google.protobuf import json_format
-from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -109,11 +106,3 @@ def show_rest(report: pb.ExamineResponse) -> None:
     left = differences(report.findings)
     _show_left(left)
     click.echo(f"{len(left)} differences are left" if left else "records and nodes agree", err=True)
-
-
-def show_json(message: Message) -> None:
-    """The message with the field names of the API, on one line; fields without a value are there too."""
-    fields = json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    say(json.dumps(fields))

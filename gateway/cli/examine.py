@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.connection import grpc_options, told_to_user
+from gateway.cli.connection import operator_options, told_to_user
+from gateway.cli.output import json_option, say_json
 
 if TYPE_CHECKING:
     from gateway.cli.connection import Connection
 
-_connected = grpc_options(
-    "--address", default="127.0.0.1:7400", envvar="BRICKYARD_ADDRESS", what="a gateway's operator API"
-)
 _cluster = click.option("--cluster", "cluster_id", default="", metavar="ID", help="Only this cluster. Default: all.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON with the field names of the API.")
 # LVM and gluster of every node are asked, twice in a repair.
 _TIMEOUT_S = 600.0
 _DIFFERENT = 1
@@ -52,8 +49,8 @@ In a pipe, a line has: severity, kind, node, object, what differs, what repair d
 """
 )
 @_cluster
-@_JSON
-@_connected
+@json_option
+@operator_options
 @click.pass_context
 def examine(context: click.Context, *, connection: "Connection", cluster_id: str, as_json: bool) -> None:
     """Compares what the topology records with what every agent sees; changes nothing.
@@ -69,7 +66,7 @@ def examine(context: click.Context, *, connection: "Connection", cluster_id: str
     with _no_look(connection), sign_of_life("asking the agents of all nodes"):
         report = asyncio.run(_call(connection, "Examine", pb.ExamineRequest(cluster_id=cluster_id)))
     if as_json:
-        views.show_json(report)
+        say_json(report)
     else:
         views.show_report(report)
     context.exit(_DIFFERENT if views.differences(report.findings) else 0)
@@ -95,8 +92,8 @@ Exit code: 0 nothing (is left) to mend, 1 something is, 2 wrong usage, 3 no look
     help="Also remove this gluster volume with its data: it carries an id that is in no record. May be repeated.",
 )
 @_cluster
-@_JSON
-@_connected
+@json_option
+@operator_options
 @click.pass_context
 def repair(
     context: click.Context,
@@ -130,7 +127,7 @@ def _plan(connection: "Connection", cluster_id: str, doomed: tuple[str, ...], *,
     with sign_of_life("asking the agents of all nodes"):
         plan = asyncio.run(_call(connection, "PlanRepair", request))
     if as_json:
-        views.show_json(plan)
+        say_json(plan)
     else:
         views.show_plan(plan)
     return _DIFFERENT if plan.actions or plan.left else 0
@@ -141,11 +138,11 @@ def _apply(connection: "Connection", cluster_id: str, doomed: tuple[str, ...], *
     from gateway.cli import examination_views as views  # noqa: PLC0415 - slow to load
 
     request = pb.RepairRequest(cluster_id=cluster_id, doomed_volume_ids=doomed)
-    show: Callable[[Any], None] = views.show_json if as_json else views.show_event
+    show: Callable[[Any], None] = say_json if as_json else views.show_event
     failed = asyncio.run(_follow(connection, request, show))
     report = asyncio.run(_call(connection, "Examine", pb.ExamineRequest(cluster_id=cluster_id)))
     if as_json:
-        views.show_json(report)
+        say_json(report)
     else:
         views.show_rest(report)
     return _DIFFERENT if failed or views.differences(report.findings) else 0

@@ -1,11 +1,13 @@
 """How operations read for people: words, one line, all fields, and what to do next. Pure."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2
+from gateway.cli.output import as_fields
 from services.common.reasons import Reason
 
 _ENDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_FAILED)
@@ -154,10 +156,9 @@ def all_fields(operation: operation_pb2.Operation, now_s: float) -> Iterator[str
             yield f"{name + ':':<{_LABEL_WIDTH}}  " + value.replace("\n", f"\n{indent}")
 
 
-def as_json(operation: operation_pb2.Operation) -> dict[str, object]:
+def as_json(operation: operation_pb2.Operation) -> dict[str, Any]:
     """All fields with the names of the contract."""
-    fields: dict[str, object] = json_format.MessageToDict(operation, preserving_proto_field_name=True)
-    return fields
+    return as_fields(operation)
 
 
 def _time(timestamp: Timestamp) -> str:

@@ -1,24 +1,20 @@
 """`brickyard operations`: what is going on, and how it ended."""
 
 import asyncio
-import json
 import time
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.connection import grpc_options, told_to_user
+from gateway.cli.connection import operator_options, told_to_user
+from gateway.cli.output import json_option, say_json
 from gateway.cli.progress import say
 
 if TYPE_CHECKING:
     from gateway.cli.connection import Connection
 
-_connected = grpc_options(
-    "--address", default="127.0.0.1:7400", envvar="BRICKYARD_ADDRESS", what="a gateway's operator API"
-)
 # What a shell says of a program that SIGINT ended.
 _INTERRUPTED = 130
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON with the field names of the API.")
 
 
 @click.group()
@@ -36,8 +32,8 @@ Examples:
 )
 @click.option("--unfinished", is_flag=True, help="Leave out those that have ended.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, newest first.")
-@_JSON
-@_connected
+@json_option
+@operator_options
 def list_command(*, connection: "Connection", unfinished: bool, limit: int, as_json: bool) -> None:
     """Lists operations, newest first: a table, or in a pipe one line each with fields between tabs."""
     from gateway.cli import operation_calls, operation_texts, operation_views  # noqa: PLC0415 - slow to load
@@ -45,7 +41,7 @@ def list_command(*, connection: "Connection", unfinished: bool, limit: int, as_j
     with told_to_user(connection):
         found = asyncio.run(operation_calls.list_operations(connection, unfinished_only=unfinished, limit=limit))
     if as_json:
-        say(json.dumps({"operations": [operation_texts.as_json(each) for each in found]}))
+        say_json({"operations": [operation_texts.as_json(each) for each in found]})
     else:
         operation_views.show_list(found)
 
@@ -57,8 +53,8 @@ Example:
 """
 )
 @click.argument("operation_id", metavar="ID")
-@_JSON
-@_connected
+@json_option
+@operator_options
 def show(*, connection: "Connection", operation_id: str, as_json: bool) -> None:
     """Shows all that is known of the operation ID: what was asked for, how far it is, and what to do if it failed."""
     from gateway.cli import operation_calls, operation_texts  # noqa: PLC0415 - slow to load
@@ -66,7 +62,7 @@ def show(*, connection: "Connection", operation_id: str, as_json: bool) -> None:
     with told_to_user(connection):
         operation = asyncio.run(operation_calls.get_operation(connection, operation_id))
     if as_json:
-        say(json.dumps(operation_texts.as_json(operation)))
+        say_json(operation_texts.as_json(operation))
         return
     for line in operation_texts.all_fields(operation, time.time()):
         say(line)
@@ -80,8 +76,8 @@ Examples:
 """
 )
 @click.argument("operation_id", metavar="[ID]", default="")
-@_JSON
-@_connected
+@json_option
+@operator_options
 @click.pass_context
 def watch(context: click.Context, *, connection: "Connection", operation_id: str, as_json: bool) -> None:
     """Follows the operation ID to its end, or all that are unfinished now; the exit code is 1 if one failed."""
@@ -110,7 +106,7 @@ Examples:
 """
 )
 @click.argument("operation_ids", metavar="[ID]...", nargs=-1)
-@_connected
+@operator_options
 def cleanup(*, connection: "Connection", operation_ids: tuple[str, ...]) -> None:
     """Retries stalled operations now (all, or those given), and takes over those that nobody drives.
 

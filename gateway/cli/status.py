@@ -1,14 +1,13 @@
 """`brickyard status`: one screen that tells what is wrong, what is full, and what is running."""
 
 import asyncio
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.connection import grpc_options, told_to_user
-from gateway.cli.progress import say
+from gateway.cli.connection import operator_options, told_to_user
+from gateway.cli.output import say_json
 
 if TYPE_CHECKING:
     from gateway.cli.connection import Connection
@@ -32,7 +31,7 @@ Exit codes: 0 nothing is wrong, 1 there is a problem, or no answer.
 @click.option("--refresh", is_flag=True, help="Look at all nodes now, instead of showing what was seen last.")
 @click.option("--all", "everything", is_flag=True, help="On a terminal: also what is well. A pipe gets it anyway.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with the field names of the API.")
-@grpc_options("--address", default="127.0.0.1:7400", envvar="BRICKYARD_ADDRESS", what="a gateway's operator API")
+@operator_options
 @click.pass_context
 def status(
     context: click.Context,
@@ -49,7 +48,7 @@ def status(
     with told_to_user(connection):
         report, running = asyncio.run(_fetch(connection, cluster_id, refresh=refresh))
     if as_json:
-        say(json.dumps(status_texts.as_json(report, running)))
+        say_json(status_texts.as_json(report, running))
     else:
         status_views.show(report, running, time.time(), everything=everything)
     context.exit(1 if status_texts.is_wrong(report) else 0)

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from brickyard.topology.v1 import device_pb2, health_pb2, node_pb2, operation_pb2
 from gateway.cli import operation_texts
+from gateway.cli.output import as_fields
 from services.common.units import GIB
 
 _FULL_PERCENT = 80.0
@@ -170,7 +170,4 @@ def lines(report: health_pb2.HealthReport, running: Iterable[operation_pb2.Opera
 
 def as_json(report: health_pb2.HealthReport, running: Iterable[operation_pb2.Operation]) -> dict[str, object]:
     """All fields with the names of the contract, and the unfinished operations."""
-    fields: dict[str, object] = json_format.MessageToDict(
-        report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return {**fields, "operations": [operation_texts.as_json(each) for each in running]}
+    return {**as_fields(report), "operations": [operation_texts.as_json(each) for each in running]}

@@ -1,6 +1,6 @@
 """Health on a terminal and in a pipe. Effects: stdout."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,16 +10,8 @@ from brickyard.topology.v1 import health_pb2, operation_pb2
 from gateway.cli import operation_texts
 from gateway.cli import status_texts as texts
 from gateway.cli.progress import say
+from gateway.cli.tables import STYLES, show_table
 
-_STYLES = {
-    "critical": "bold red",
-    "warning": "yellow",
-    "unknown": "magenta",
-    "ok": "green",
-    "notice": "cyan",
-    "failed": "red",
-    "offline": "yellow",
-}
 # With what else is shown they fit on one screen.
 _MOST_PROBLEMS = 12
 _NODE = ("node", "health", "state", "glusterd", "seen")
@@ -40,7 +32,7 @@ def show(
         for line in texts.lines(report, running, now_s):
             say(line)
         return
-    style = "green" if not texts.is_wrong(report) else _STYLES["critical"]
+    style = "green" if not texts.is_wrong(report) else STYLES["critical"]
     console.print(Text(texts.verdict(report), style=style))
     _problems(console, report, now_s, everything=everything)
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -50,21 +42,11 @@ def show(
     disks = report.devices if everything else texts.full_disks(report)
     volumes = report.volumes if everything else texts.full_volumes(report)
     if everything:
-        _table(console, "nodes", _NODE, (texts.node_fields(each, now_s) for each in report.nodes))
-    _table(console, "disks" if everything else "full disks", _DISK, map(texts.disk_fields, disks))
-    _table(console, "volumes" if everything else "full volumes", _VOLUME, map(texts.volume_fields, volumes))
+        show_table(console, "nodes", _NODE, (texts.node_fields(each, now_s) for each in report.nodes))
+    show_table(console, "disks" if everything else "full disks", _DISK, map(texts.disk_fields, disks))
+    show_table(console, "volumes" if everything else "full volumes", _VOLUME, map(texts.volume_fields, volumes))
     rows = ((each.id, operation_texts.kind(each), operation_texts.state(each), _more(each)) for each in running)
-    _table(console, "running", ("operation", "kind", "state", "progress or error"), rows)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on a terminal, lines with fields between tabs in a pipe."""
-    console = Console()
-    if console.is_terminal:
-        _table(console, "", columns, rows)
-        return
-    for row in rows:
-        say("\t".join(row))
+    show_table(console, "running", ("operation", "kind", "state", "progress or error"), rows)
 
 
 def _more(operation: operation_pb2.Operation) -> str:
@@ -78,7 +60,7 @@ def _problems(console: Console, report: health_pb2.HealthReport, now_s: float, *
     given = ""
     for problem in shown:
         severity, message, since, advice = texts.problem_fields(problem, now_s)
-        line = Text(f"  {severity}: ", style=_STYLES[severity])
+        line = Text(f"  {severity}: ", style=STYLES[severity])
         # Text, not str: brackets in the output of commands are no markup.
         line.append(f"{message}{f' (for {since})' if since else ''}", style="default")
         console.print(line)
@@ -88,16 +70,3 @@ def _problems(console: Console, report: health_pb2.HealthReport, now_s: float, *
     left = len(report.problems) - len(shown)
     if left:
         console.print(Text(f"  and {left} more, see brickyard status --all", style="dim"))
-
-
-def _table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints nothing when there are no rows."""
-    found = list(rows)
-    if not found:
-        return
-    if title:
-        console.print(Text(f"\n{title}", style="bold"))
-    made = Table(*columns, box=None, padding=(0, 2, 0, 0))
-    for row in found:
-        made.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console.print(made)

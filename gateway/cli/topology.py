@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.connection import read_key, rest_options, told_to_user
+from gateway.cli.connection import told_to_user
 from gateway.cli.progress import say
+from gateway.cli.rest_connection import RestConnection, rest_options
 
 
 @click.group()
@@ -22,14 +23,13 @@ Example:
 )
 @rest_options
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def topology_load(server: str, key_file: Path | None, file: Path) -> None:
+def topology_load(connection: RestConnection, file: Path) -> None:
     """Adds what a topology file of Heketi names and what is not there yet. May be repeated."""
-    from gateway.cli.rest_client import RestClient  # noqa: PLC0415 - slow to load
-    from gateway.cli.topology_load import load_topology, read_topology  # noqa: PLC0415 - the same
+    from gateway.cli.topology_load import load_topology, read_topology  # noqa: PLC0415 - slow to load
 
     with told_to_user():
         topology_file = read_topology(file)
-        with RestClient(server, key=read_key(key_file)) as client:
+        with connection.client() as client:
             failures = load_topology(client, topology_file, say)
     if failures:
         raise click.ClickException(f"{failures} of the items could not be added; mend the cause and load again")

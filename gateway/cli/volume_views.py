@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from brickyard.allocator.v1 import allocator_service_pb2 as pb
 from brickyard.gateway.v1.operator_service_pb2 import PlanRebalanceResponse
 from gateway.cli.progress import say
-from gateway.cli.status_views import table
+from gateway.cli.tables import table
 from services.common.units import GIB
 
 _DISKS = ("node", "disk", "zone", "size", "free", "for the volume")

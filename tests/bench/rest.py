@@ -26,8 +26,8 @@ from typing import Any
 
 import httpx
 
-from gateway.cli.heketi_cli.client import make_token
 from gateway.cli.rest_client import RestClient
+from gateway.cli.tokens import make_token
 from gateway.cli.topology_load import load_topology, read_topology
 
 _DISKS_A_NODE = 8
@@ -127,7 +127,7 @@ class Load:
         self.http = httpx.AsyncClient(base_url=server.url, timeout=120, limits=httpx.Limits(max_connections=64))
 
     async def send(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        token = make_token("admin", self.server.key, method, path)
+        token = make_token(self.server.key, user="admin", method=method, path=path)
         content = None if body is None else json.dumps(body)
         answer = await self.http.request(method, path, content=content, headers={"Authorization": f"bearer {token}"})
         if answer.status_code >= 400:

@@ -16,7 +16,7 @@ from brickyard.topology.v1 import operation_pb2, operation_service_pb2, topology
 from brickyard.topology.v1.health_service_pb2_grpc import HealthServiceStub
 from brickyard.topology.v1.operation_service_pb2_grpc import OperationServiceStub
 from brickyard.topology.v1.topology_service_pb2_grpc import TopologyServiceStub
-from gateway.cli.rest_client import make_token
+from gateway.cli.tokens import make_token
 from services.common.channels import open_channel
 from services.common.credentials import TlsFiles
 from services.common.errors import BrickyardError, from_rpc_error

@@ -1,14 +1,10 @@
-"""How `heketi-cli` speaks to the server: tokens, redirects, the queue, and patience when the server is busy."""
+"""How `heketi-cli` speaks to the server: with the words of Heketi's client when something fails."""
 
-import base64
-import hashlib
-import hmac
-import json
-import random
+import contextlib
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -16,12 +12,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-_TOKEN_LIFETIME_S = 300
+from gateway.cli.rest_client import RestClient, RestError, trust_in
+from services.common.errors import UnavailableError
+
 _TIMEOUT_S = 120.0
-_FIRST_POLL_S, _POLL_S = 0.05, 0.4
-# Heketi's client asks a busy server six times more, after 10 to 30 seconds each.
-_BUSY_RETRIES, _BUSY_MIN_S, _BUSY_MAX_S = 6, 10, 30
-_RETRY_AFTER_SPREAD_S = 9
 _SHOW_PATIENCE_S = 2.0
 
 
@@ -48,22 +42,6 @@ class Server:
     certificates: tuple[str, ...] = ()
 
 
-def make_token(user: str, secret: str, method: str, path: str) -> str:
-    """A token for one request. Written out because libraries refuse the empty key that a client without one sends."""
-    now = int(time.time())
-    digest = hashlib.sha256(f"{method}&{path}".encode()).hexdigest()
-    claims = {"iss": user, "iat": now, "exp": now + _TOKEN_LIFETIME_S, "qsh": digest}
-    if not user:
-        del claims["iss"]
-    parts = [json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
-    signed = ".".join(map(_base64, parts))
-    return f"{signed}.{_base64(hmac.digest(secret.encode(), signed.encode(), 'sha256'))}"
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 class Client:
     """Speaks to one server. Use it in a `with` block."""
 
@@ -79,14 +57,21 @@ class Client:
         Raises:
             ServerFault: A certificate file cannot be read.
         """
-        self._server = server
         self._base = server.url.rstrip("/")
-        self._pause = pause
-        self._http = httpx.Client(
-            timeout=_TIMEOUT_S, follow_redirects=False, verify=_verification(server), transport=transport
-        )
         self._began = time.monotonic()
         self._dots = 0
+        self._rest = RestClient(
+            server.url,
+            key=server.secret,
+            user=server.user,
+            # Without a key too: the server then answers as it answers Heketi's client.
+            always_sign=True,
+            timeout_s=_TIMEOUT_S,
+            verify=_verification(server),
+            transport=transport,
+            pause=pause,
+            on_wait=self._show_patience,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +81,7 @@ class Client:
     ) -> None:
         if self._dots:
             sys.stderr.write("\n")
-        self._http.close()
+        self._rest.__exit__(kind, error, trace)
 
     def get(self, path: str) -> Any:
         """The JSON of a GET; keys keep their order.
@@ -104,7 +89,8 @@ class Client:
         Raises:
             ServerFault: The answer is not 200.
         """
-        return json.loads(self.get_text(path))
+        with self._in_heketis_words("Get", path):
+            return self._rest.get(path)
 
     def get_text(self, path: str) -> str:
         """The body of a GET.
@@ -112,10 +98,8 @@ class Client:
         Raises:
             ServerFault: The answer is not 200.
         """
-        answer = self._send("GET", path)
-        if answer.status_code != httpx.codes.OK:
-            raise _fault(answer)
-        return answer.text
+        with self._in_heketis_words("Get", path):
+            return self._rest.read(path).text
 
     def get_bytes(self, path: str) -> bytes:
         """The body of a GET that is no text.
@@ -123,10 +107,8 @@ class Client:
         Raises:
             ServerFault: The answer is not 200.
         """
-        answer = self._send("GET", path)
-        if answer.status_code != httpx.codes.OK:
-            raise _fault(answer)
-        return answer.content
+        with self._in_heketis_words("Get", path):
+            return self._rest.read(path).content
 
     def change(self, method: str, path: str, body: Any = None) -> Any:
         """A change, followed through the queue to its end; the JSON of its result, None when it has none.
@@ -134,51 +116,18 @@ class Client:
         Raises:
             ServerFault: It was refused, or it failed.
         """
-        answer = self._send(method, path, body)
-        if answer.status_code == httpx.codes.ACCEPTED:
-            return self._follow(answer.headers["Location"])
-        if not answer.is_success:
-            raise _fault(answer)
-        return json.loads(answer.text) if answer.text.strip() else None
+        with self._in_heketis_words(method.capitalize(), path):
+            return self._rest.change(method, path, body)
 
-    def _follow(self, location: str) -> Any:
-        wait_s = _FIRST_POLL_S
-        while True:
-            answer = self._send("GET", location)
-            if "X-Pending" not in answer.headers or answer.headers["X-Pending"] != "true":
-                break
-            self._show_patience()
-            # The protocol has no way to be told; Heketi's own client asks every 0.4 s.
-            self._pause(wait_s)
-            wait_s = min(2 * wait_s, _POLL_S)
-        if answer.status_code == httpx.codes.SEE_OTHER:
-            return self.get(answer.headers["Location"])
-        if not answer.is_success:
-            raise _fault(answer)
-        return None
-
-    def _send(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        for attempt in range(_BUSY_RETRIES + 1):
-            answer = self._request(method, path, body)
-            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS or attempt == _BUSY_RETRIES:
-                break
-            self._show_patience()
-            self._pause(_busy_wait_s(answer.headers.get("Retry-After", "")))
-        return answer
-
-    def _request(self, method: str, path: str, body: Any) -> httpx.Response:
-        token = make_token(self._server.user, self._server.secret, method, path)
-        content = None if body is None else json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-        url = self._base + path
-        headers = {"Authorization": f"bearer {token}"}
-        if content is not None:
-            headers["Content-Type"] = "application/json"
+    @contextlib.contextmanager
+    def _in_heketis_words(self, verb: str, path: str) -> Iterator[None]:
         try:
-            return self._http.request(method, url, content=content, headers=headers)
-        except httpx.HTTPError as error:
-            raise ServerFault(f'{method.capitalize()} "{url}": {_in_go_words(error, url)}') from error
-        except httpx.InvalidURL as error:
-            raise ServerFault(f'{method.capitalize()} "{url}": {error}') from error
+            yield
+        except RestError as error:
+            raise ServerFault(error.message) from error
+        except UnavailableError as error:
+            url = self._base + path
+            raise ServerFault(f'{verb} "{url}": {_in_go_words(error.__cause__ or error, url)}') from error
 
     def _show_patience(self) -> None:
         """A dot now and then for whoever watches; nothing for a script."""
@@ -193,26 +142,13 @@ def _verification(server: Server) -> ssl.SSLContext | bool:
         return False
     if not server.certificates:
         return True
-    context = ssl.create_default_context()
-    for path in server.certificates:
-        try:
-            context.load_verify_locations(path)
-        except OSError as error:
-            raise ServerFault(f"open {path}: {(error.strerror or str(error)).lower()}") from error
-    return context
+    try:
+        return trust_in(server.certificates)
+    except OSError as error:
+        raise ServerFault(f"open {error.filename}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _busy_wait_s(retry_after: str) -> float:
-    if retry_after.isdigit():
-        return int(retry_after) + random.uniform(0, _RETRY_AFTER_SPREAD_S)  # noqa: S311 - jitter, no secret
-    return random.uniform(_BUSY_MIN_S, _BUSY_MAX_S)  # noqa: S311 - jitter, no secret
-
-
-def _fault(answer: httpx.Response) -> ServerFault:
-    return ServerFault(answer.text.strip() or f"server answered {answer.status_code}")
-
-
-def _in_go_words(error: httpx.HTTPError, url: str) -> str:
+def _in_go_words(error: BaseException, url: str) -> str:
     """Why the server was not reached, as Go's network library says it where scripts look for it."""
     reasons: list[str] = []
     cause: BaseException | None = error

@@ -6,10 +6,12 @@ from tests.unit.gateway_cli.fakes import FakeOperator, FakeTopology, stub_of
 
 
 @pytest.fixture
-def runner() -> CliRunner:
-    """Runs commands as in a pipe, without what the environment of the tests says."""
-    names = ("ADDRESS", "TLS_DIR", "INSECURE_PLAINTEXT", "TOPOLOGY")
-    return CliRunner(env={f"BRICKYARD_{name}": None for name in names} | {"FORCE_COLOR": None, "COLUMNS": "200"})
+def runner(tmp_path_factory: pytest.TempPathFactory) -> CliRunner:
+    """Runs commands as in a pipe, without what the environment of the tests says, and with no contexts at first."""
+    names = ("ADDRESS", "TLS_DIR", "INSECURE_PLAINTEXT", "TOPOLOGY", "CONTEXT", "SERVER", "USER")
+    unset = [f"BRICKYARD_{name}" for name in names] + [f"HEKETI_CLI_{name}" for name in ("SERVER", "USER", "KEY")]
+    env = {"FORCE_COLOR": None, "COLUMNS": "200", "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config"))}
+    return CliRunner(env=dict.fromkeys(unset) | env)
 
 
 @pytest.fixture
