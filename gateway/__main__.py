@@ -2,10 +2,12 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gateway.config_option import gateway_config_option
 from gateway.engine_options import engine_options, engine_settings
@@ -22,6 +24,8 @@ from services.common.settings import (
 )
 
 _log = get_logger()
+# Where a gateway with a heketi.json, which knows no certificates of services, looks for its own.
+_HEKETI_TLS_DIR = Path("/etc/brickyard/gateway")
 
 _EPILOG = """\b
 Example:
@@ -46,7 +50,12 @@ Example:
 @click.option(
     "--agent-port", type=click.IntRange(1, 65535), default=7410, show_default=True, help="Port of the agents."
 )
-@click.option("--rest", default="127.0.0.1:8080", show_default=True, help="HOST:PORT of the REST interface.")
+@click.option(
+    "--rest",
+    default="127.0.0.1:8080",
+    show_default=True,
+    help="HOST:PORT of the REST interface; :PORT for all addresses.",
+)
 @click.option("--rest-cert", type=click.Path(exists=True, dir_okay=False), help="PEM certificate: serve HTTPS.")
 @click.option("--rest-key", type=click.Path(exists=True, dir_okay=False), help="PEM key of --rest-cert.")
 @click.option(
@@ -95,7 +104,11 @@ def main(
     **others: Any,
 ) -> None:
     """Serves Heketi's REST API and the operator gRPC API (--listen)."""
-    del log_level  # set up by its option
+    simulates = config.executor == "mock" and not any(map(_given, ("topology", "allocator", "agents")))
+    if simulates and not _given("listen"):
+        listen = ()  # a private socket
+    if config.from_file and tls_dir is None and not insecure_plaintext and _HEKETI_TLS_DIR.is_dir():
+        tls_dir = _HEKETI_TLS_DIR
     # Imported late: --help and a wrong flag should not wait for the web server.
     import asyncio  # noqa: PLC0415
 
@@ -107,7 +120,7 @@ def main(
         listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
     )
     host, _, port = rest.rpartition(":")
-    if not host or not port.isdigit():
+    if ":" not in rest or not port.isdigit():
         raise click.BadParameter(f"{rest!r} is not HOST:PORT", param_hint="--rest")
     if bool(rest_cert) != bool(rest_key):
         raise click.UsageError("--rest-cert and --rest-key belong together")
@@ -126,6 +139,7 @@ def main(
             admin_key=admin_key,
             user_key=user_key,
             auth_enabled=not disable_auth,
+            jwt_iat_leeway_s=config.jwt_iat_leeway_s,
             min_brick_size_bytes=provisioning.brick_min_size_bytes,
             default_mode=config.default_mode,
         ),
@@ -133,7 +147,8 @@ def main(
         provisioning=provisioning,
         facts_interval_s=facts_interval_seconds,
     )
-
+    if simulates:
+        sys.exit(_run_simulated(config, log_level))
     for note in config.notes:
         _log.warning("config.obsolete", note=note)
 
@@ -144,6 +159,23 @@ def main(
         asyncio.run(run_gateway(settings, announce=announce))
     except BrickyardError as error:
         raise click.ClickException(error.message) from error
+
+
+def _given(parameter: str) -> bool:
+    """Whether somebody said it, instead of leaving it to its default."""
+    return click.get_current_context().get_parameter_source(parameter) is not ParameterSource.DEFAULT
+
+
+def _run_simulated(config: HeketiConfig, log_level: str) -> int:
+    """What executor mock means: this command line once more, with simulated nodes and all services beside it."""
+    from gateway.simulated_stack import SimulatedNodes, run_with_gateway  # noqa: PLC0415 - the usual gateway has no use
+
+    return run_with_gateway(
+        sys.argv[1:],
+        SimulatedNodes(nodes=0, disks=0, disk_size_gib=config.mock_device_size_gib, any_host=True),
+        own_listen=_given("listen"),
+        log_level=log_level,
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class RestSettings:
     """Where the REST face listens.
 
     Attributes:
-        host: Address to bind.
+        host: Address to bind; empty = all of this machine's, IPv6 and IPv4, as Heketi.
         port: Port; 0 takes a free one.
         certificate: PEM file of the server certificate; None = plain HTTP, as Heketi's default.
         key: PEM file of its key.
@@ -96,10 +96,13 @@ def _rest_socket(settings: RestSettings) -> socket.socket:
     Raises:
         FailedPreconditionError: The port is taken or the address is not of this machine.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    both = not settings.host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in settings.host else socket.AF_INET
     # asyncio sets TCP_NODELAY only where the protocol is named; without it a keep-alive call waits 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if both:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     try:
         bound.bind((settings.host, settings.port))
     except OSError as error:
@@ -180,7 +183,8 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     scheme = "https" if settings.rest.certificate else "http"
     port = rest_socket.getsockname()[1]
-    announce(f"{scheme}://{settings.rest.host}:{port} {' '.join(addresses)}")
+    host = f"[{settings.rest.host}]" if ":" in settings.rest.host else settings.rest.host or "localhost"
+    announce(f"{scheme}://{host}:{port} {' '.join(addresses)}")
     _log.info("server.ready", rest=port, operator=addresses)
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     _log.info("server.stopping", in_flight=engine.in_flight_count)

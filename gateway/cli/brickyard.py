@@ -90,6 +90,9 @@ Example:
 @click.option(
     "--max-inflight-operations", type=click.IntRange(0), default=8, show_default=True, help="See brickyard-gateway."
 )
+@click.option(
+    "--max-volumes-per-cluster", type=click.IntRange(0), default=1000, show_default=True, help="See brickyard-gateway."
+)
 @click.option("--log-level", default="warning", show_default=True, help="Least severity that the processes log.")
 def serve(
     *,
@@ -103,22 +106,22 @@ def serve(
     state_dir: Path | None,
     disable_auth: bool,
     max_inflight_operations: int,
+    max_volumes_per_cluster: int,
     log_level: str,
 ) -> None:
     """Runs everything on this machine with simulated nodes: no root, no gluster, nothing on disk but a database."""
     from gateway.cli.serve import EmbeddedSettings, run_embedded  # noqa: PLC0415 - other commands need none of it
+    from gateway.simulated_stack import SimulatedNodes  # noqa: PLC0415 - the same
 
     settings = EmbeddedSettings(
-        nodes=nodes,
-        disks=disks,
-        disk_size_gib=disk_size_gib,
-        any_host=any_host,
+        simulated=SimulatedNodes(nodes=nodes, disks=disks, disk_size_gib=disk_size_gib, any_host=any_host),
         populate=populate,
         rest=rest,
         operator=operator,
         state_dir=state_dir,
         auth_enabled=not disable_auth,
         max_in_flight=max_inflight_operations,
+        max_volumes_per_cluster=max_volumes_per_cluster,
         log_level=log_level,
     )
     sys.exit(run_embedded(settings))

@@ -38,6 +38,9 @@ class HeketiConfig:
         user_key: Secret of the user; empty = not given.
         default_mode: The administrative mode to begin with.
         executor: "mock", "ssh" or "kubernetes".
+        from_file: Whether there is a heketi.json, and not only an environment.
+        jwt_iat_leeway_s: Seconds that a token may come from the future.
+        mock_device_size_gib: Size of a simulated disk.
         notes: One sentence for each key that does nothing here: what replaced it.
     """
 
@@ -46,6 +49,9 @@ class HeketiConfig:
     user_key: str = field(default="", repr=False)
     default_mode: Mode = Mode.NORMAL
     executor: str = "ssh"
+    from_file: bool = False
+    jwt_iat_leeway_s: int = 120
+    mock_device_size_gib: int = 500
     notes: tuple[str, ...] = ()
 
 
@@ -74,6 +80,11 @@ def _go_bool(text: str) -> bool:
     if text not in _TRUE | _FALSE:
         raise TypeError("true or false")
     return text in _TRUE
+
+
+def _count_or(text: str | None, default: int) -> int:
+    """A number that is 0 or more; the default for anything else, as Heketi has it."""
+    return int(text) if text and text.isascii() and text.isdigit() else default
 
 
 def _go_int(text: str) -> int:
@@ -111,7 +122,7 @@ def _any(_value: Any) -> bool:
 
 
 _KEYS = (
-    _Key("port", "rest", _text, "HEKETI_HTTP_PORT", convert=lambda port: f"0.0.0.0:{port}"),
+    _Key("port", "rest", _text, "HEKETI_HTTP_PORT", convert=lambda port: f":{port}"),
     _Key("cert_file", "rest_cert", _text),
     _Key("key_file", "rest_key", _text),
     _Key(
@@ -198,6 +209,27 @@ _REPLACED = {
     "kubeexec": f"no access to pods is needed: {_AGENT}",
     "injectexec": "the simulated nodes of `brickyard serve` can be told to fail",
 }
+_MOCK_SIZE = "HEKETI_MOCK_DEVICE_SIZE_GB"
+_REPLACED_VARIABLES = {
+    "HEKETI_DB_PATH": _REPLACED["glusterfs.db"],
+    "HEKETI_BACKUP_DB_TO_KUBE_SECRET": _REPLACED["backup_db_to_kube_secret"],
+    "HEKETI_KUBE_DB_SECRET_NAME": _REPLACED["backup_db_to_kube_secret"],
+    "HEKETI_PROFILING": _REPLACED["profiling"],
+    "HEKETI_DISABLE_HEALTH_MONITOR": _REPLACED["glusterfs.disable_monitor_gluster_nodes"],
+    "HEKETI_DISABLE_BACKGROUND_CLEANER": _REPLACED["glusterfs.disable_background_cleaner"],
+    "HEKETI_IGNORE_STALE_OPERATIONS": _REPLACED["glusterfs.disable_background_cleaner"],
+    "HEKETI_TOPOLOGY_FILE": "brickyard topology load reads such a file",
+    "HEKETI_GLUSTER_CLI_TIMEOUT": "--node-timeout-seconds",
+    _MOCK_SIZE: "the executor is not mock",
+    **dict.fromkeys(
+        (
+            *("HEKETI_FSTAB", "HEKETI_MOUNT_OPTS", "HEKETI_SNAPSHOT_LIMIT", "HEKETI_DEBUG_UMOUNT_FAILURES"),
+            *("HEKETI_LVM_WRAPPER", "HEKETI_SSH_KEYFILE", "HEKETI_SSH_USER", "HEKETI_SSH_PORT", "SSH_KNOWN_HOSTS"),
+            *("HEKETI_KUBE_NAMESPACE", "HEKETI_KUBE_GLUSTER_DAEMONSET", "HEKETI_KUBE_USE_POD_NAMES"),
+        ),
+        _AGENT,
+    ),
+}
 _PREALLOC = "HEKETI_BLOCK_VOLUME_DEFAULT_PREALLOC"
 _REBALANCE = "HEKETI_GLUSTERAPP_REBALANCE_ON_EXPANSION"
 
@@ -228,24 +260,33 @@ def read_config(text: str, environment: Mapping[str, str]) -> HeketiConfig:
     # Heketi takes any word for it, and the default for what it does not know.
     if environment.get(_PREALLOC) in {"full", "no"}:
         flags["block_prealloc"] = environment[_PREALLOC]
+    executor = _executor(environment.get("HEKETI_EXECUTOR") or _special(content, "glusterfs.executor", _text))
     return HeketiConfig(
         flags=flags,
         admin_key=environment.get("HEKETI_ADMIN_KEY") or _special(content, "jwt.admin.key", _text),
         user_key=environment.get("HEKETI_USER_KEY") or _special(content, "jwt.user.key", _text),
         default_mode=_mode(environment.get("HEKETI_DEFAULT_STATE") or _special(content, "default_state", _text)),
-        executor=_executor(environment.get("HEKETI_EXECUTOR") or _special(content, "glusterfs.executor", _text)),
-        notes=(*_notes(content), *_executor_notes(content)),
+        executor=executor,
+        from_file=bool(text),
+        jwt_iat_leeway_s=_count_or(environment.get("HEKETI_JWT_IAT_LEEWAY_SECONDS"), 120),
+        mock_device_size_gib=_count_or(environment.get(_MOCK_SIZE), 0) or 500,
+        notes=(*_notes(content), *_variable_notes(environment, executor), *_executor_notes(executor, told=bool(text))),
     )
 
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_any_case)
     except ValueError as error:
         raise ConfigFault(f"it is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise ConfigFault("it is no JSON object")
     return content
+
+
+def _any_case(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are looked up in any case, as Go does; all that Heketi knows are in lower case."""
+    return {name.lower(): value for name, value in pairs}
 
 
 def _at(content: Mapping[str, Any], path: str) -> Any:
@@ -306,10 +347,20 @@ def _notes(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"{path} does nothing here: {instead}" if instead else f"{path} is not known, and does nothing"
 
 
-def _executor_notes(content: Mapping[str, Any]) -> Iterator[str]:
-    if content and _special(content, "glusterfs.executor", _text) == "mock":
-        yield "glusterfs.executor mock: `brickyard serve` has simulated nodes, and so has an agent that --agents names"
-    elif content:
+def _variable_notes(environment: Mapping[str, str], executor: str) -> Iterator[str]:
+    """What is to be said of Heketi's variables that do nothing."""
+    for variable, instead in _REPLACED_VARIABLES.items():
+        if environment.get(variable) and not (variable == _MOCK_SIZE and executor == "mock"):
+            yield f"{variable} does nothing here: {instead}"
+
+
+def _executor_notes(executor: str, *, told: bool) -> Iterator[str]:
+    if executor == "mock":
+        yield (
+            "glusterfs.executor mock: nodes are simulated, and forgotten at the end with all that is on them, unless "
+            "--topology, --allocator or --agents says where others are"
+        )
+    elif told:
         yield "glusterfs.executor: nodes are reached through the agent on each of them, at --agent-port"
 
 

@@ -66,7 +66,8 @@ class Request:
         # The path of its route, which names no object; empty when it has none.
         self.route = ""
         client = scope.get("client")
-        self.client_host: str = client[0] if client else ""
+        # On a socket for both families, IPv4 addresses come in IPv6's clothes.
+        self.client_host: str = client[0].removeprefix("::ffff:") if client else ""
         self._headers: Iterable[Header] = scope["headers"]
         self._receive = receive
         self._max_body_bytes = max_body_bytes

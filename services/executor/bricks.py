@@ -86,14 +86,9 @@ def _glance(tools: Tools, spec: BrickSpec) -> BrickState:
     """What can be told without starting a process."""
     return BrickState(
         active=tools.runner.exists(spec.device),
-        listed=_is_listed(tools, spec),
+        listed=mounts.lists(tools.runner.read_text(tools.policy.fstab), spec.mount_point),
         mounted=mounts.mounted_at(tools.runner.mounts(), spec.mount_point) is not None,
     )
-
-
-def _is_listed(tools: Tools, spec: BrickSpec) -> bool:
-    entries = mounts.parse_fstab(tools.runner.read_text(tools.policy.fstab))
-    return any(entry.mount_point == spec.mount_point for entry in entries)
 
 
 def _observe(tools: Tools, spec: BrickSpec, seen: BrickState) -> BrickState:

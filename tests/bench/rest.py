@@ -51,6 +51,7 @@ class Figure:
         p95_ms: 95th percentile.
         per_s: Rate.
         cpu_ms: CPU time of all processes for each.
+        cpu_by_process_ms: The same by process.
     """
 
     devices: int
@@ -61,6 +62,7 @@ class Figure:
     p95_ms: float
     per_s: float
     cpu_ms: float
+    cpu_by_process_ms: dict[str, float]
 
 
 class Server:
@@ -71,7 +73,7 @@ class Server:
         nodes = max(4, devices // _DISKS_A_NODE)
         argv = ["serve", "--nodes", str(nodes), "--disks", str(devices // nodes), "--disk-size-gib", "2000"]
         argv += ["--rest", "127.0.0.1:0", "--operator", "127.0.0.1:0", "--state-dir", str(directory)]
-        argv += ["--max-inflight-operations", "0", "--log-level", "error"]
+        argv += ["--max-inflight-operations", "0", "--max-volumes-per-cluster", "0", "--log-level", "error"]
         began = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gateway.cli.brickyard", *argv], stdout=subprocess.PIPE, text=True
@@ -96,13 +98,13 @@ class Server:
             found[argv[2].decode()] = pid
         return found
 
-    def cpu_s(self) -> float:
-        """CPU time of all of them so far."""
-        ticks = 0
-        for pid in self.pids().values():
+    def cpu_s(self) -> dict[str, float]:
+        """CPU time of each of them so far."""
+        found = {}
+        for name, pid in self.pids().items():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / _TICKS_PER_S
+            found[name.rpartition(".")[2]] = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return found
 
     def memory_mib(self) -> dict[str, float]:
         """Resident memory by process."""
@@ -190,6 +192,10 @@ class Bench:
         seconds = await run_all(work, at_once)
         whole = time.perf_counter() - began
         cuts = statistics.quantiles(seconds, n=20) if len(seconds) > 1 else [seconds[0]] * 19
+        spent = {
+            name: round((after - cpu_before[name]) / len(seconds) * 1000, 2)
+            for name, after in self.server.cpu_s().items()
+        }
         figure = Figure(
             self.devices,
             self.held,
@@ -198,12 +204,14 @@ class Bench:
             round(statistics.median(seconds) * 1000, 2),
             round(cuts[18] * 1000, 2),
             round(len(seconds) / whole, 1),
-            round((self.server.cpu_s() - cpu_before) / len(seconds) * 1000, 2),
+            round(sum(spent.values()), 2),
+            spent,
         )
         self.figures.append(figure)
         print(
             f"{figure.devices:>5} devices {figure.volumes:>5} volumes  {what:<18} p50 {figure.p50_ms:>9.2f} ms"
-            f"  p95 {figure.p95_ms:>9.2f} ms  {figure.per_s:>8.1f} /s  CPU {figure.cpu_ms:>8.2f} ms",
+            f"  p95 {figure.p95_ms:>9.2f} ms  {figure.per_s:>8.1f} /s  CPU {figure.cpu_ms:>8.2f} ms"
+            f"  ({', '.join(f'{name} {ms:.1f}' for name, ms in figure.cpu_by_process_ms.items())})",
             flush=True,
         )
 

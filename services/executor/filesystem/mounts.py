@@ -27,6 +27,8 @@ _TAIL = "1 2"
 
 
 def _unescaped(field: str) -> str:
+    if "\\" not in field:
+        return field
     return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)
 
 
@@ -65,6 +67,24 @@ def parse_fstab(text: str | None) -> tuple[Mount, ...]:
     return tuple(found)
 
 
+def lists(text: str | None, mount_point: str) -> bool:
+    """Whether a mount table file has an entry for a mount point."""
+    return any(
+        entry.mount_point == mount_point
+        for line in _lines_about(text or "", mount_point)
+        for entry in parse_fstab(line)
+    )
+
+
+def _lines_about(text: str, *words: str) -> list[str]:
+    """The few lines in which an entry with one of these fields can be; nodes have thousands of bricks."""
+    if "\\" in text:
+        return text.splitlines()  # a field may be written in other letters
+    if not any(word in text for word in words):
+        return []
+    return [line for line in text.splitlines() if any(word in line for word in words)]
+
+
 def fstab_line(entry: Mount) -> str:
     """An entry as a line, without line end."""
     fields = (entry.source, entry.mount_point, entry.filesystem, entry.options)
@@ -73,25 +93,25 @@ def fstab_line(entry: Mount) -> str:
 
 def with_entry(text: str | None, entry: Mount) -> str:
     """The file with an entry, instead of others for the same mount point; all other lines stay as they are."""
-    kept = _lines_without(text, lambda other: other.mount_point == entry.mount_point)
+    kept = _lines_without(text, lambda other: other.mount_point == entry.mount_point, entry.mount_point)
     return "\n".join([*kept, fstab_line(entry)]) + "\n"
 
 
 def without_entries(text: str | None, *, source: str, mount_point: str) -> str | None:
     """The file without the entries of a brick; None when there were none, so that nothing needs to be written."""
-    kept = _lines_without(text, lambda other: other.source == source or other.mount_point == mount_point)
+    kept = _lines_without(
+        text, lambda other: other.source == source or other.mount_point == mount_point, source, mount_point
+    )
     if len(kept) == len((text or "").splitlines()):
         return None
     return "".join(f"{line}\n" for line in kept)
 
 
-def _lines_without(text: str | None, unwanted: Callable[[Mount], bool]) -> list[str]:
-    kept = []
-    for line in (text or "").splitlines():
-        entries = parse_fstab(line)
-        if not (entries and unwanted(entries[0])):
-            kept.append(line)
-    return kept
+def _lines_without(text: str | None, unwanted: Callable[[Mount], bool], *words: str) -> list[str]:
+    """All lines but those of unwanted entries, which have one of the words in them."""
+    lines = (text or "").splitlines()
+    gone = {line for line in _lines_about(text or "", *words) if any(map(unwanted, parse_fstab(line)))}
+    return [line for line in lines if line not in gone] if gone else lines
 
 
 def mounted_at(mounts: Iterable[Mount], mount_point: str) -> Mount | None:

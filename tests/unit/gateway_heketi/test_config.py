@@ -44,7 +44,7 @@ def config(changes: dict[str, Any] | None = None, **glusterfs: Any) -> str:
 def test_the_file_that_heketi_ships() -> None:
     found = read_config(config(), {})
     assert found.flags == {
-        "rest": "0.0.0.0:8080",
+        "rest": ":8080",
         "log_level": "debug",
         "auto_create_block_hosting_volume": True,
         "block_hosting_volume_size": 500,
@@ -107,7 +107,7 @@ def test_values_that_stand_for_the_default(key: str, value: Any, flag: str) -> N
 @pytest.mark.parametrize(
     ("variable", "text", "flag", "meant"),
     [
-        ("HEKETI_HTTP_PORT", "9090", "rest", "0.0.0.0:9090"),
+        ("HEKETI_HTTP_PORT", "9090", "rest", ":9090"),
         ("HEKETI_GLUSTERAPP_LOGLEVEL", "critical", "log_level", "error"),
         ("HEKETI_AUTO_CREATE_BLOCK_HOSTING_VOLUME", "f", "auto_create_block_hosting_volume", False),
         ("HEKETI_BLOCK_HOSTING_VOLUME_SIZE", "100", "block_hosting_volume_size", 100),

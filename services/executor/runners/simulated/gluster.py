@@ -211,7 +211,10 @@ class GlusterCli:
         return f"volume create: {name}: success: please start the volume to access data\n"
 
     def _claim(self, pool: Pool, bricks: list[str]) -> list[str]:
-        taken = {brick for volume in pool.volumes.values() for brick in volume.bricks}
+        asked = set(bricks)
+        taken = {
+            brick for volume in pool.volumes.values() if not asked.isdisjoint(volume.bricks) for brick in volume.bricks
+        }
         for brick in bricks:
             path = brick.partition(":")[2]
             member = self._network.of_brick(pool, brick)
@@ -224,7 +227,7 @@ class GlusterCli:
                 raise GlusterError(
                     f"Failed to create brick directory for brick {brick}. Reason : No such file or directory "
                 )
-            if not any(entry.mount_point == parent for entry in member.machine.mounts):
+            if not member.machine.mounts.at(parent):
                 raise GlusterError(
                     f"The brick {brick} is being created in the root partition. It is recommended that you don't use "
                     "the system's root partition for storage backend. Or use 'force' at the end of the command if you "

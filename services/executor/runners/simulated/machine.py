@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from services.common.units import MIB
 from services.executor.runners.base import Mount
+from services.executor.runners.simulated.mount_table import MountTable
 
 EXTENT_BYTES = 4 * MIB
 # What pvcreate takes with 128 MiB of metadata and an alignment of 256 KiB.
@@ -123,7 +124,7 @@ class Machine:
         self.disks = {disk.path: disk for disk in disks}
         self.groups: dict[str, VolumeGroup] = {}
         self.root = FileSystem()
-        self.mounts: list[Mount] = [Mount("/dev/sda1", "/", "ext4", "rw,relatime")]
+        self.mounts = MountTable([Mount("/dev/sda1", "/", "ext4", "rw,relatime")])
         self.busy: set[str] = set()
         # Mount points that brick processes keep busy which glusterd has forgotten about.
         self.orphans: set[str] = set()
@@ -144,12 +145,10 @@ class Machine:
     def place(self, path: str) -> tuple[FileSystem, str]:
         """The file system that a path lies in, mounts considered, and the path from its root."""
         path = posixpath.normpath(path)
-        for entry in reversed(self.mounts):
-            point = entry.mount_point
-            if point != "/" and (path == point or path.startswith(f"{point}/")):
-                found = self.volume_at(entry.source)
-                if found is not None and found[1].filesystem is not None:
-                    return found[1].filesystem, path[len(point) :] or "/"
+        for entry in self.mounts.covering(path):
+            found = self.volume_at(entry.source)
+            if found is not None and found[1].filesystem is not None:
+                return found[1].filesystem, path[len(entry.mount_point) :] or "/"
         return self.root, path
 
     def directory(self, path: str) -> Directory | None:
@@ -165,7 +164,7 @@ class Machine:
     def reboot(self) -> None:
         """Loses mounts and activations; disks and files stay."""
         with self.lock:
-            self.mounts = self.mounts[:1]
+            self.mounts[:] = self.mounts[:1]
             self.busy.clear()
             self.orphans.clear()
             for group in self.groups.values():

@@ -183,7 +183,7 @@ class SimulatedRunner:
     def remove_directory(self, path: str) -> None:
         """See Runner.remove_directory."""
         with self._machine.lock:
-            if any(entry.mount_point == path for entry in self._machine.mounts):
+            if self._machine.mounts.at(path):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
             tree, inner = self._machine.place(path)
             if any(name.startswith(f"{inner}/") for name in (*tree.directories, *tree.files)):
@@ -239,7 +239,7 @@ class SimulatedRunner:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), entry.source)
             if found[1].filesystem is None:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), entry.source)
-            if entry in self._machine.mounts:
+            if entry in self._machine.mounts.at(entry.mount_point):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), entry.mount_point)
             self._machine.mounts.append(entry)
         if after:
@@ -249,12 +249,11 @@ class SimulatedRunner:
         """See Runner.unmount."""
         after = self._strike_call(f"umount {mount_point}")
         with self._machine.lock:
-            found = [entry for entry in self._machine.mounts if entry.mount_point == mount_point]
-            if not found:
+            if not self._machine.mounts.at(mount_point):
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), mount_point)
             if mount_point in self._machine.busy | self._machine.orphans:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), mount_point)
-            self._machine.mounts.remove(found[-1])
+            self._machine.mounts.unmount(mount_point)
         if after:
             raise NodeLostError(f"node {self._machine.name} was lost after unmounting {mount_point}")
 

@@ -163,7 +163,7 @@ def _delete(pool: Pool, name: str) -> str:
     for piece in snapshot.pieces:
         machine = piece.member.machine
         with machine.lock:
-            machine.mounts = [entry for entry in machine.mounts if entry != piece.mount]
+            machine.mounts[:] = [entry for entry in machine.mounts if entry != piece.mount]
             machine.groups[piece.vg].volumes.pop(piece.lv, None)
             machine.root.directories.pop(piece.mount.mount_point, None)
     for piece in snapshot.pieces:
