@@ -61,11 +61,14 @@ def start(name: str, module: str, arguments: Sequence[str], environment: Mapping
     return Child(name, process)
 
 
-def run(children: Iterable[Child], announce: Callable[[Sequence[Child]], None], *, pass_on: Sequence[int] = ()) -> int:
+def run(
+    stages: Sequence[Iterable[Child]], announce: Callable[[Sequence[Child]], None], *, pass_on: Sequence[int] = ()
+) -> int:
     """Runs a group until SIGINT or SIGTERM, or until a process ends by itself; returns the exit code.
 
     Args:
-        children: Starts each process as it is asked for; the last one serves clients, and is ended first.
+        stages: Each starts its processes as they are asked for, and begins when those before are ready: whoever finds
+            nobody there waits before it looks again. The last process serves clients, and is ended first.
         announce: Called once all are ready.
         pass_on: Signals that the last process gets as they come.
     """
@@ -82,9 +85,10 @@ def run(children: Iterable[Child], announce: Callable[[Sequence[Child]], None], 
     for number, handler in handlers.items():
         signal.signal(number, handler)
     try:
-        for child in children:
-            started.append(child)  # noqa: PERF402 - each must be known before the next starts, to be stopped
-        _await_ready(started)
+        for children in stages:
+            for child in children:
+                started.append(child)  # noqa: PERF402 - each must be known before the next starts, to be stopped
+            _await_ready([child for child in started if not child.ready_line])
         announce(started)
         _wait_for_end(started)
     except KeyboardInterrupt:

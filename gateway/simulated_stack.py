@@ -79,12 +79,12 @@ def run_with_gateway(
     with state_directory(None) as state:
         operator = [] if own_listen else ["--listen", f"unix:{state}/operator.sock"]
 
-        def children() -> Iterator[Child]:
-            yield from start_around_gateway(state, simulated, ["--log-level", log_level])
+        def gateway() -> Iterator[Child]:
             yield start("gateway", "gateway", [*gateway_arguments, *address_flags(state), *operator])
 
         def announce(started: Sequence[Child]) -> None:
             print(started[-1].ready_line, flush=True)  # noqa: T201 - the ready line is for whoever started it
 
         # SIGUSR2 ends an administrative mode, which only the gateway has.
-        return run(children(), announce, pass_on=[signal.SIGUSR2])
+        around = start_around_gateway(state, simulated, ["--log-level", log_level])
+        return run([around, gateway()], announce, pass_on=[signal.SIGUSR2])

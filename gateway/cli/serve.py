@@ -51,9 +51,11 @@ def _write_topology_file(path: Path, simulated: SimulatedNodes) -> None:
     path.write_text(json.dumps({"clusters": [{"nodes": nodes}]}, indent=2) + "\n")
 
 
-def _children(settings: EmbeddedSettings, state: Path) -> Iterator[Child]:
-    level = ["--log-level", settings.log_level]
-    yield from start_around_gateway(state, settings.simulated, level)
+def _log_flags(settings: EmbeddedSettings) -> list[str]:
+    return ["--log-level", settings.log_level]
+
+
+def _gateway(settings: EmbeddedSettings, state: Path) -> Iterator[Child]:
     yield start(
         "gateway",
         "gateway",
@@ -64,7 +66,7 @@ def _children(settings: EmbeddedSettings, state: Path) -> Iterator[Child]:
             *("--max-volumes-per-cluster", str(settings.max_volumes_per_cluster)),
             *("--auto-create-block-hosting-volume", "--block-hosting-volume-size", _hosting_size_gib(settings)),
             *(["--disable-auth"] if not settings.auth_enabled else []),
-            *level,
+            *_log_flags(settings),
         ],
         {
             "HEKETI_ADMIN_KEY": _secret_file(state / "admin.key"),
@@ -87,7 +89,8 @@ def run_embedded(settings: EmbeddedSettings) -> int:
             url, operator = children[-1].addresses[:2]
             _announce(settings, state, url, operator, time.monotonic() - began)
 
-        return run(_children(settings, state), announce)
+        around = start_around_gateway(state, settings.simulated, _log_flags(settings))
+        return run([around, _gateway(settings, state)], announce)
 
 
 def _announce(settings: EmbeddedSettings, state: Path, url: str, operator: str, seconds: float) -> None:

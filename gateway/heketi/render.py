@@ -118,9 +118,9 @@ def node(message: node_pb2.Node, devices: Iterable[device_pb2.Device]) -> bytes:
     )
 
 
-def volume_list(volumes: Iterable[volume_pb2.Volume]) -> bytes:
+def volume_list(volume_ids: Iterable[str]) -> bytes:
     """Ids of volumes, ascending."""
-    return write({"volumes": sorted(volume.id for volume in volumes)})
+    return write({"volumes": sorted(volume_ids)})
 
 
 def volume(message: volume_pb2.Volume, mount_hosts: Sequence[str]) -> bytes:

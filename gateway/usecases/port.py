@@ -194,6 +194,9 @@ class UseCases(Protocol):
     async def list_volumes(self, cluster_id: str = "") -> Sequence[volume_pb2.Volume]:
         """Volumes, ascending by id, without bricks."""
 
+    async def list_volume_ids(self) -> Sequence[str]:
+        """Ids of all volumes, ascending."""
+
     async def expand_volume(
         self,
         volume_id: str,

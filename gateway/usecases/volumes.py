@@ -221,6 +221,11 @@ class GatewayUseCases(PreviewUseCases):
             self._topology.ListVolumes, topology_service_pb2.ListVolumesRequest(cluster_id=cluster_id), "volumes"
         )
 
+    async def list_volume_ids(self) -> Sequence[str]:
+        """See `UseCases`."""
+        request = topology_service_pb2.ListVolumesRequest(ids_only=True)
+        return [volume.id for volume in await self._pages(self._topology.ListVolumes, request, "volumes")]
+
     async def delete_volume(self, volume_id: str, *, request_id: str | None = None) -> operation_pb2.Operation:
         """See `UseCases`."""
         check_id("volume_id", volume_id)

@@ -95,7 +95,8 @@ def _observe(tools: Tools, spec: BrickSpec, seen: BrickState) -> BrickState:
     """Adds LVM's part to what was seen; no volume group is no volume."""
     with failing_as(Reason.LVM_FAILED, vg_name=spec.vg):
         try:
-            result = tools.runner.run(lvm.report_logical_volumes(spec.vg), timeout_s=lvm.REPORT_TIMEOUT_S)
+            command = lvm.report_brick(spec.vg, spec.pool, spec.lv)
+            result = tools.runner.run(command, timeout_s=lvm.REPORT_TIMEOUT_S)
         except CommandFailedError as error:
             if reports.says_absent(error.result.stderr):
                 return seen

@@ -2,7 +2,7 @@
 
 import grpc
 
-from brickyard.topology.v1 import books_pb2, topology_service_pb2, topology_service_pb2_grpc
+from brickyard.topology.v1 import books_pb2, topology_service_pb2, topology_service_pb2_grpc, volume_pb2
 from services.common.pagination import decode_page_token, encode_page_token, page_size
 from services.topology.convert import tag_change
 from services.topology.store import Store
@@ -163,13 +163,18 @@ class TopologyServicer(topology_service_pb2_grpc.TopologyServiceServicer):
         """A page of volumes."""
         del context
         count = page_size(request.page_size, **_PAGE)
-        page = volumes.list_page(
-            self._store,
-            cluster_id=request.cluster_id,
-            after=decode_page_token(request.page_token),
-            count=count,
-            with_bricks=request.with_bricks,
-        )
+        after = decode_page_token(request.page_token)
+        if request.ids_only:
+            ids = volumes.list_ids(self._store, cluster_id=request.cluster_id, after=after, count=count)
+            page = [volume_pb2.Volume(id=each) for each in ids]
+        else:
+            page = volumes.list_page(
+                self._store,
+                cluster_id=request.cluster_id,
+                after=after,
+                count=count,
+                with_bricks=request.with_bricks,
+            )
         token = _next_token([each.id for each in page], count)
         return topology_service_pb2.ListVolumesResponse(volumes=page, next_page_token=token)
 

@@ -153,6 +153,10 @@ def test_volumes(call: Callable[..., Any], world: World) -> None:
     first = call(ts.ListVolumesRequest(cluster_id=cluster.id, page_size=2, with_bricks=True))
     assert ([each.id for each in first.volumes], len(first.volumes[0].bricks)) == (made[:2], 2)
     rest = call(ts.ListVolumesRequest(page_size=2, page_token=first.next_page_token))
+    bare = call(ts.ListVolumesRequest(page_size=2, page_token=first.next_page_token, ids_only=True))
+    assert list(bare.volumes) == [volume_pb2.Volume(id=each.id) for each in rest.volumes]
+    in_cluster = call(ts.ListVolumesRequest(cluster_id=cluster.id, page_size=2, ids_only=True))
+    assert [each.id for each in in_cluster.volumes] == [each.id for each in first.volumes]
     assert ([each.id for each in rest.volumes], list(rest.volumes[0].bricks)) == (made[2:], [])
 
 

@@ -33,11 +33,11 @@ ENDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_
 class Rest:
     """A client of one gateway's REST face; it judges nothing."""
 
-    def __init__(self, url: str, key: str = "", user: str = "admin") -> None:
+    def __init__(self, url: str, key: str = "", user: str = "admin", *, http: httpx.Client | None = None) -> None:
         self.url = url
         self._key = key
         self._user = user
-        self._http = httpx.Client(base_url=url, timeout=CALL_WITHIN_S, follow_redirects=False)
+        self._http = http or httpx.Client(base_url=url, timeout=CALL_WITHIN_S, follow_redirects=False)
 
     def send(
         self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None

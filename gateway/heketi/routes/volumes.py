@@ -78,7 +78,7 @@ def _new_volume(asked: VolumeBody) -> NewVolume:
 
 async def list_all(_request: Request, context: Context) -> Answer:
     """GET /volumes."""
-    return json_answer(render.volume_list(await context.use_cases.list_volumes()))
+    return json_answer(render.volume_list(await context.use_cases.list_volume_ids()))
 
 
 async def info(request: Request, context: Context) -> Answer:

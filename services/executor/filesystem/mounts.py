@@ -69,20 +69,25 @@ def parse_fstab(text: str | None) -> tuple[Mount, ...]:
 
 def lists(text: str | None, mount_point: str) -> bool:
     """Whether a mount table file has an entry for a mount point."""
-    return any(
-        entry.mount_point == mount_point
-        for line in _lines_about(text or "", mount_point)
-        for entry in parse_fstab(line)
-    )
+    return bool(_spans(text or "", lambda entry: entry.mount_point == mount_point, mount_point))
 
 
-def _lines_about(text: str, *words: str) -> list[str]:
-    """The few lines in which an entry with one of these fields can be; nodes have thousands of bricks."""
-    if "\\" in text:
-        return text.splitlines()  # a field may be written in other letters
-    if not any(word in text for word in words):
-        return []
-    return [line for line in text.splitlines() if any(word in line for word in words)]
+def _spans(text: str, wanted: Callable[[Mount], bool], *words: str) -> list[tuple[int, int]]:
+    """Where the lines of wanted entries are, which have one of the words in them; the end is behind the line's.
+
+    Nodes have thousands of bricks, so that lines without any of the words are not looked at.
+    """
+    # With a backslash in the file, a field may be written in other letters than the word.
+    sought = words if "\\" not in text else ("",)
+    found = set()
+    for word in sought:
+        at = text.find(word)
+        while 0 <= at < len(text):
+            start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at) + 1 or len(text)
+            if any(map(wanted, parse_fstab(text[start:end]))):
+                found.add((start, end))
+            at = text.find(word, end)
+    return sorted(found)
 
 
 def fstab_line(entry: Mount) -> str:
@@ -93,25 +98,28 @@ def fstab_line(entry: Mount) -> str:
 
 def with_entry(text: str | None, entry: Mount) -> str:
     """The file with an entry, instead of others for the same mount point; all other lines stay as they are."""
-    kept = _lines_without(text, lambda other: other.mount_point == entry.mount_point, entry.mount_point)
-    return "\n".join([*kept, fstab_line(entry)]) + "\n"
+    kept = _without(
+        text or "", _spans(text or "", lambda other: other.mount_point == entry.mount_point, entry.mount_point)
+    )
+    return f"{kept}{fstab_line(entry)}\n"
 
 
 def without_entries(text: str | None, *, source: str, mount_point: str) -> str | None:
     """The file without the entries of a brick; None when there were none, so that nothing needs to be written."""
-    kept = _lines_without(
-        text, lambda other: other.source == source or other.mount_point == mount_point, source, mount_point
+    spans = _spans(
+        text or "", lambda other: other.source == source or other.mount_point == mount_point, source, mount_point
     )
-    if len(kept) == len((text or "").splitlines()):
-        return None
-    return "".join(f"{line}\n" for line in kept)
+    return _without(text or "", spans) if spans else None
 
 
-def _lines_without(text: str | None, unwanted: Callable[[Mount], bool], *words: str) -> list[str]:
-    """All lines but those of unwanted entries, which have one of the words in them."""
-    lines = (text or "").splitlines()
-    gone = {line for line in _lines_about(text or "", *words) if any(map(unwanted, parse_fstab(line)))}
-    return [line for line in lines if line not in gone] if gone else lines
+def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """The text without some of its lines; the last line has an end."""
+    pieces, at = [], 0
+    for start, end in spans:
+        pieces.append(text[at:start])
+        at = end
+    kept = "".join([*pieces, text[at:]])
+    return kept if not kept or kept.endswith("\n") else f"{kept}\n"
 
 
 def mounted_at(mounts: Iterable[Mount], mount_point: str) -> Mount | None:

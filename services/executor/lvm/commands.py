@@ -89,6 +89,12 @@ def report_logical_volumes(*vgs: str) -> list[str]:
     return ["lvm", "lvs", "-o", _LV_COLUMNS, *_REPORT, *vgs]
 
 
+def report_brick(vg: str, pool: str, lv: str) -> list[str]:
+    """A brick's LV, its thin pool and all that is in that pool, of the hundreds in a volume group."""
+    select = f'lv_name="{lv}" || lv_name="{pool}" || pool_lv="{pool}"'
+    return ["lvm", "lvs", "-o", _LV_COLUMNS, *_REPORT, f"--select={select}", vg]
+
+
 def report_everything() -> list[str]:
     """Volume groups, physical and logical volumes of the node, by one process."""
     return [

@@ -124,7 +124,7 @@ def parse_volume_groups(text: str) -> tuple[VolumeGroup, ...]:
 
 
 def parse_logical_volumes(text: str) -> tuple[LogicalVolume, ...]:
-    """The rows of commands.report_logical_volumes."""
+    """The rows of commands.report_logical_volumes and report_brick."""
     return tuple(_logical_volume(row) for row in _rows(text, "lv"))
 
 

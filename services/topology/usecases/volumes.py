@@ -33,6 +33,8 @@ _PAGE = (
     .limit(bindparam("count"))
 )
 _PAGE_IN_CLUSTER = _PAGE.where(VOLUME.c.cluster_id == bindparam("cluster_id"))
+_PAGE_IDS = _PAGE.with_only_columns(VOLUME.c.id)
+_PAGE_IDS_IN_CLUSTER = _PAGE_IN_CLUSTER.with_only_columns(VOLUME.c.id)
 _PAGE_BRICKS = (
     select(BRICK)
     .where(BRICK.c.volume_id.between(bindparam("first"), bindparam("last")), BRICK.c.state != BrickState.CREATING)
@@ -97,5 +99,22 @@ def list_page(store: Store, *, cluster_id: str, after: str, count: int, with_bri
                 bricks[brick.volume_id].append(brick)
         hostings = _hosting_messages(tx, rows)
         return [volume_message(row, bricks[row.id], block_hosting=hostings.get(row.id)) for row in rows]
+
+    return store.read(work)
+
+
+def list_ids(store: Store, *, cluster_id: str, after: str, count: int) -> list[str]:
+    """The ids of what `list_page` lists.
+
+    Raises:
+        NotFoundError: CLUSTER_NOT_FOUND for a cluster that was asked for.
+    """
+
+    def work(tx: Transaction) -> list[str]:
+        values = {"after": after, "count": count}
+        if not cluster_id:
+            return list(tx.connection.execute(_PAGE_IDS, values).scalars())
+        get_cluster(tx, cluster_id)
+        return list(tx.connection.execute(_PAGE_IDS_IN_CLUSTER, {**values, "cluster_id": cluster_id}).scalars())
 
     return store.read(work)

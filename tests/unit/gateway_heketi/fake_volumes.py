@@ -149,6 +149,9 @@ class FakeVolumes(FakeTopology):
         self._called("list_volumes", cluster_id)
         return sorted(self.volumes.values(), key=lambda volume: volume.id)
 
+    async def list_volume_ids(self) -> Sequence[str]:
+        return [volume.id for volume in await self.list_volumes()]
+
     async def delete_volume(self, volume_id: str, *, request_id: str | None = None) -> operation_pb2.Operation:
         self._called("delete_volume", volume_id, request_id)
         volume = self._volume(volume_id)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.common.units import KIB, MIB
 from services.executor.lvm.commands import mapper_path
@@ -200,13 +200,14 @@ class SimulatedLvm:
                 volume.active = options["--activate"] == "y"
         return 0, "", ""
 
-    def _lvs(self, _options: dict[str, str], plain: list[str]) -> Outcome:
+    def _lvs(self, options: dict[str, str], plain: list[str]) -> Outcome:
+        wanted = _selection(options.get("--select", ""))
         rows = []
         for name in plain or list(self._machine.groups):
             group = self._group(name)
             if not isinstance(group, VolumeGroup):
                 return _NO, _report([{"lv": []}]), group[2]
-            rows += _volume_rows(group)
+            rows += _volume_rows(group, wanted)
         return 0, _report([{"lv": rows}]), ""
 
     def _fullreport(self, _options: dict[str, str], _plain: list[str]) -> Outcome:
@@ -348,9 +349,21 @@ def _pv_row(disk: Disk) -> dict[str, str]:
     return {"pv_name": disk.path, "pv_uuid": disk.pv_uuid}
 
 
-def _volume_rows(group: VolumeGroup) -> list[dict[str, str]]:
+def _selection(text: str) -> Callable[[LogicalVolume], bool]:
+    """Which LVs a selection of the form `field="value" || ...` takes; all without one."""
+    names: set[str] = set()
+    pools: set[str] = set()
+    for condition in filter(None, text.split(" || ")):
+        field, _, value = condition.partition("=")
+        {"lv_name": names, "pool_lv": pools}[field].add(value.strip('"'))
+    return lambda volume: not text or volume.name in names or volume.pool in pools
+
+
+def _volume_rows(
+    group: VolumeGroup, wanted: Callable[[LogicalVolume], bool] = lambda _volume: True
+) -> list[dict[str, str]]:
     thin_counts = Counter(volume.pool for volume in group.volumes.values())
-    return [_volume_row(group, volume, thin_counts[volume.name]) for volume in group.volumes.values()]
+    return [_volume_row(group, volume, thin_counts[volume.name]) for volume in group.volumes.values() if wanted(volume)]
 
 
 def _volume_row(group: VolumeGroup, volume: LogicalVolume, thin_count: int) -> dict[str, str]:

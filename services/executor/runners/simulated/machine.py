@@ -159,7 +159,7 @@ class Machine:
 
     def is_mounted(self, device: str) -> bool:
         """Whether a device is mounted."""
-        return any(entry.source == device for entry in self.mounts)
+        return self.mounts.has_source(device)
 
     def reboot(self) -> None:
         """Loses mounts and activations; disks and files stay."""

@@ -1,5 +1,6 @@
 """The kernel's mount table of a simulated node, which is searched at every look at a path. Memory only."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, MutableSequence
 from typing import overload
 
@@ -14,16 +15,23 @@ class MountTable(MutableSequence[Mount]):
         # How often something was mounted: later mounts cover earlier ones.
         self._count = 0
         self._by_point: dict[str, list[tuple[int, Mount]]] = {}
+        self._sources: Counter[str] = Counter()
         self._index()
 
     def _index(self) -> None:
         self._by_point = {}
+        self._sources.clear()
         for entry in self._entries:
             self._note(entry)
 
     def _note(self, entry: Mount) -> None:
         self._count += 1
         self._by_point.setdefault(entry.mount_point, []).append((self._count, entry))
+        self._sources[entry.source] += 1
+
+    def has_source(self, device: str) -> bool:
+        """Whether a device is mounted anywhere."""
+        return self._sources[device] > 0
 
     def at(self, mount_point: str) -> list[Mount]:
         """What is mounted on a directory, the topmost last."""
@@ -77,5 +85,6 @@ class MountTable(MutableSequence[Mount]):
     def unmount(self, mount_point: str) -> Mount:
         """Takes away what is topmost on a directory. Raises LookupError when nothing is."""
         _, entry = self._by_point[mount_point].pop()
+        self._sources[entry.source] -= 1
         del self._entries[next(i for i in range(len(self._entries) - 1, -1, -1) if self._entries[i] is entry)]
         return entry

@@ -774,6 +774,7 @@ class ListVolumesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WITH_BRICKS_FIELD_NUMBER: _builtins.int
+    IDS_ONLY_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     """Only the volumes of this cluster; empty = all."""
     page_size: _builtins.int
@@ -782,6 +783,8 @@ class ListVolumesRequest(_message.Message):
     """From an earlier answer."""
     with_bricks: _builtins.bool
     """Whether bricks are filled in."""
+    ids_only: _builtins.bool
+    """Whether nothing but the ids is filled in, which is a tenth of the work."""
     def __init__(
         self,
         *,
@@ -789,10 +792,11 @@ class ListVolumesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         with_bricks: _builtins.bool = ...,
+        ids_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "page_size", b"page_size", "page_token", b"page_token", "with_bricks", b"with_bricks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "ids_only", b"ids_only", "page_size", b"page_size", "page_token", b"page_token", "with_bricks", b"with_bricks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
