@@ -53,7 +53,7 @@ def _float_literal(text: str) -> _FloatLiteral:
 
 
 def _no_constant(name: str) -> float:
-    raise SyntaxFault(f"{name} is no JSON")
+    raise SyntaxFault(f"invalid character {name[0]!r} looking for beginning of value")
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=_float_literal, parse_constant=_no_constant)
@@ -153,6 +153,36 @@ def _fill(shape: Shape, value: Any, before: Mapping[str, Any]) -> dict[str, Any]
     return fields
 
 
+# What Go's scanner was doing, by the beginning of Python's complaint.
+_SCANNING = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name": "looking for beginning of object key string",
+    "Expecting ':'": "after object key",
+    "Extra data": "after top-level value",
+    "Invalid control character": "in string literal",
+    "Invalid \\escape": "in string escape code",
+    "Invalid \\uXXXX": "in \\u hexadecimal character escape",
+}
+
+
+def _in_go_words(error: json.JSONDecodeError) -> str:
+    """Why a text is no JSON, as Go's encoding/json says it."""
+    rest = error.doc[error.pos :].lstrip()
+    if not rest or error.msg.startswith("Unterminated string"):
+        return "unexpected end of JSON input"
+    doing = next((words for complaint, words in _SCANNING.items() if error.msg.startswith(complaint)), "")
+    if not doing:  # a comma is missing
+        opened = [letter for letter in error.doc[: error.pos] if letter in "[]{}"]
+        depth = 0
+        for letter in reversed(opened):
+            depth += 1 if letter in "[{" else -1
+            if depth > 0:
+                doing = "after array element" if letter == "[" else "after object key:value pair"
+                break
+    character = "'\\''" if rest[0] == "'" else f"'{rest[0]}'"
+    return f"invalid character {character} {doing}"
+
+
 def read(body: bytes, shape: Shape) -> dict[str, Any]:
     """The fields of an object. `null` counts as an empty one.
 
@@ -164,6 +194,8 @@ def read(body: bytes, shape: Shape) -> dict[str, Any]:
         value = _decoder.decode(body.decode("utf-8", "replace"))
     except SyntaxFault:
         raise
+    except json.JSONDecodeError as error:
+        raise SyntaxFault(_in_go_words(error)) from error
     except (ValueError, RecursionError) as error:
         raise SyntaxFault(str(error)) from error
     return defaults(shape) if value is None else _fill(shape, value, defaults(shape))

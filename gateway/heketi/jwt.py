@@ -109,8 +109,12 @@ def _header(text_bytes: bytes) -> Mapping[str, Any]:
     # Of any type: what is not a string is told apart later.
     try:
         return go_json.read(text_bytes, {"alg": (lambda value, _before: value, None)})
-    except ValueError as error:
-        raise texts.bad_token("the header is not a JSON object") from error
+    except go_json.SyntaxFault as fault:
+        raise texts.bad_token(str(fault)) from fault
+    except go_json.TypeFault as fault:
+        raise texts.bad_token(
+            f"json: cannot unmarshal {fault.found} into Go value of type map[string]interface {{}}"
+        ) from fault
 
 
 def _claims(text_bytes: bytes) -> dict[str, Any]:
@@ -121,7 +125,7 @@ def _claims(text_bytes: bytes) -> dict[str, Any]:
         what = f"Go struct field {field}" if fault.field else f"Go {field}"
         raise texts.bad_token(f"json: cannot unmarshal {fault.found} into {what} of type {fault.wanted}") from fault
     except go_json.SyntaxFault as fault:
-        raise texts.bad_token("the claims are not a JSON object") from fault
+        raise texts.bad_token(str(fault)) from fault
 
 
 def _digest(header: Mapping[str, Any]) -> str:

@@ -124,6 +124,27 @@ def test_text_that_is_no_json(body: bytes) -> None:
         read(body, SHAPE)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "unexpected end of JSON input"),
+        (b'{"name":"x', "unexpected end of JSON input"),
+        (b'{"name":', "unexpected end of JSON input"),
+        (b"{]", "invalid character ']' looking for beginning of object key string"),
+        (b'{"name" 1}', "invalid character '1' after object key"),
+        (b'{"name":"x" "y"}', "invalid character '\"' after object key:value pair"),
+        (b'{"list":["x" "y"]}', "invalid character '\"' after array element"),
+        (b'{"name":NaN}', "invalid character 'N' looking for beginning of value"),
+        (b"{} {}", "invalid character '{' after top-level value"),
+        (b"'", r"invalid character '\'' looking for beginning of value"),
+    ],
+)
+def test_why_it_is_no_json_in_the_words_of_go(body: bytes, told: str) -> None:
+    with pytest.raises(SyntaxFault) as fault:
+        read(body, SHAPE)
+    assert str(fault.value) == told
+
+
 def test_extreme_numbers_that_fit() -> None:
     assert one('{"size":-9223372036854775808}', "size") == -(1 << 63)
     assert one('{"size":-0}', "size") == 0

@@ -62,6 +62,9 @@ def test_read_only_ends_with_a_reset_only(client: Client) -> None:
         ('{"state":"bogus"}', 400, "validation failed: state: must be a valid value.\n"),
         ("{}", 400, "validation failed: state: cannot be blank.\n"),
         ("", 400, "request unable to be parsed: unexpected end of JSON input\n"),
+        ("{", 400, "request unable to be parsed: unexpected end of JSON input\n"),
+        ("{x", 400, "request unable to be parsed: invalid character 'x' looking for beginning of object key string\n"),
+        ("{} x", 400, "request unable to be parsed: invalid character 'x' after top-level value\n"),
         (
             '{"state":1}',
             400,
