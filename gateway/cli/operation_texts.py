@@ -110,7 +110,7 @@ def next_step(operation: operation_pb2.Operation, now_s: float) -> str:
     if operation.stalled:
         cleans = operation.kind == operation_pb2.OPERATION_KIND_CLEAN_UP
         what = (
-            "it removes what was left on a node that does not answer"
+            "it removes what was left on a node that does not answer, or could not do it"
             if cleans
             else "it has failed and waits to be taken back"
         )

@@ -150,19 +150,25 @@ class Driver:
     async def _attempt(self) -> operation_pb2.OperationError | None:
         """Runs and commits; returns why it failed, or None."""
         try:
-            if getattr(self.kind, "never_gives_up", False):
+            if self.kind.never_gives_up:
                 outcome = await self._until_done(self.kind.run, operation_pb2.OPERATION_STATE_RUNNING)
             else:
                 work = self._next_work()
                 async with self._reporting(work, operation_pb2.OPERATION_STATE_RUNNING):
                     outcome = await self.kind.run(work)
-            outcome.operation_id, outcome.owner = self.operation.id, self.around.settings.owner
-            await self._until_topology_answers(self.around.operations.CommitOperation, outcome)
+            await self._commit(outcome)
         except BrickyardError as error:
             if error.reason is Reason.LEASE_LOST:
                 raise
             return _operation_error(error)
         return None
+
+    async def _commit(self, outcome: operation_service_pb2.CommitOperationRequest) -> None:
+        outcome.operation_id, outcome.owner = self.operation.id, self.around.settings.owner
+        outcome.left_brick_ids.extend(sorted(self.trail.left_brick_ids))
+        outcome.lease_duration.CopyFrom(lease_of(self.around.settings))
+        answer = await self._until_topology_answers(self.around.operations.CommitOperation, outcome)
+        self._adopt_clean_up(answer)
 
     async def _place_anew(self, failure: operation_pb2.OperationError) -> operation_pb2.OperationError | None:
         """Takes back what was done and gives the operation other bricks; returns why it fails when it has to.

@@ -54,7 +54,7 @@ class Trail:
         asked_node_ids: Nodes that were asked to change a gluster volume: whatever they did shows on other nodes too.
         failed_node_ids: Nodes on which a step failed in a way that another placement may mend.
         failed_device_ids: Devices on which it did.
-        left_brick_ids: Bricks that could not be taken back, for their node does not answer; for a clean-up.
+        left_brick_ids: Bricks that could not be removed, as their node cannot do it now; for a clean-up.
     """
 
     rounds: int = 0
@@ -183,6 +183,10 @@ class Kind(Protocol):
     @property
     def redo_after_crash(self) -> bool:
         """Whether an operation whose driver died is carried on (True) or taken back (False)."""
+
+    @property
+    def never_gives_up(self) -> bool:
+        """Whether it cannot fail: `run` is tried again, after the retry interval, until it succeeds."""
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """Does it, and returns the outcome to commit; operation id and owner are filled in by the engine.

@@ -57,7 +57,8 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
         """Makes the outcome of an operation durable."""
         del context
         operation = operations.commit(self._store, self._feed, request)
-        return operation_service_pb2.CommitOperationResponse(operation=operation)
+        left = watching.get(self._store, clean_up_id(operation)) if request.left_brick_ids else None
+        return operation_service_pb2.CommitOperationResponse(operation=operation, clean_up=left)
 
     def AbortOperation(
         self, request: operation_service_pb2.AbortOperationRequest, context: grpc.ServicerContext

@@ -325,7 +325,12 @@ def test_a_dead_disk_does_not_hold_the_volume(scene: Scene) -> None:
         wait_until(lambda: scene.shown()["bricks"][1]["id"] != scene.brick["id"], "the exchange in the books")
     assert scene.world.stack.stubs().violations() == []
     assert scene.shown()["bricks"][1]["path"] in scene.gluster_bricks()[1]
-    # What is left is on the node, and its space is not given away.
+    # What is left is on the node, its space is not given away, and a clean-up is at it.
+    pending = scene.world.rest.json("/operations/pending")["pendingoperations"]
+    assert [(each["type_name"], each["status"]) for each in pending] == [("evict-brick", "failed")]
+    assert scene.world.rest.json(f"/operations/pending/{pending[0]['id']}")["changes"] == [
+        {"id": scene.brick["id"], "description": "Delete brick"}
+    ]
     assert lv in [name for _, name, _ in scene.cluster.holdings()[old].volumes]
     spaces = scene.world.stack.stubs().spaces([scene.brick["node"]])
     assert [used > 0 for _, used, _ in spaces.values()] == [True]
@@ -337,6 +342,17 @@ def test_a_dead_disk_does_not_hold_the_volume(scene: Scene) -> None:
     assert rest.change("DELETE", f"/devices/{device}", {"forceforget": True}).status_code == 204
     assert rest.send("GET", f"/devices/{device}").status_code == 404
     assert scene.world.stack.stubs().violations() == []
+    assert scene.world.rest.json("/operations/pending")["pendingoperations"] == []
+
+
+def test_a_disk_that_answers_again_is_cleaned_up_by_itself(scene: Scene) -> None:
+    old = scene.hostname(scene.brick["node"])
+    with scene.world.stack.fault({"command": "lvm lvremove", "stderr": SAID, "times": 0, "node": old}):
+        assert scene.evict().status_code == 500
+    scene.world.rest.send("POST", "/operations/pending/cleanup", {"operations": []})
+    wait_until(lambda: not scene.world.rest.json("/operations/pending")["pendingoperations"], "the clean-up")
+    scene.assert_moved()
+    assert [used for _, used, _ in scene.world.stack.stubs().spaces([scene.brick["node"]]).values()] == [0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from brickyard.topology.v1.volume_pb2 import Volume
 from gateway.clients import storage_hostname
 from gateway.operations.fencing import fence, fence_answering
 from gateway.operations.kinds.create import gluster_volume
-from gateway.operations.kinds.steps import create_brick, delete_brick, delete_gluster_volume, holders
+from gateway.operations.kinds.steps import create_brick, delete_bricks, delete_gluster_volume, holders
 from gateway.operations.work import Work, all_or_first_error, node_with_id
 from services.common.errors import BrickyardError, NotFoundError, UnavailableError
 from services.common.reasons import Reason
@@ -27,6 +27,7 @@ class CreateBlockVolume:
     """The hosting volume when it needs one, then the block volume in one call. Undone after a crash."""
 
     redo_after_crash = False
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -71,7 +72,7 @@ class CreateBlockVolume:
         if bricks:
             volume = spec.hosting_volume
             await delete_gluster_volume(work, volume, nodes, key=f"{work.undo_key}/delete-volume")
-            await all_or_first_error([delete_brick(work, nodes, brick, key=work.undo_key) for brick in bricks])
+            await delete_bricks(work, nodes, bricks, key=work.undo_key)
 
 
 async def _make_hosting_volume(work: Work, volume: Volume, nodes: Mapping[str, Node]) -> None:
@@ -89,6 +90,7 @@ class DeleteBlockVolume:
     """One call. Carried on after a crash; a repeated delete resumes it. The hosting volume stays."""
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -119,6 +121,7 @@ class ExpandBlockVolume:
     """One call. Carried on after a crash. When a host does not follow, gluster-block tells what was reached."""
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -201,6 +204,7 @@ class SetBlockRestriction:
     """The topology alone decides; no node is touched."""
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""

@@ -27,16 +27,18 @@ class EvictBrick:
     """New brick, exchange, removal of the old one. Carried on after a crash: the volume tells how far it came.
 
     Once gluster has the new brick there is no way back, whatever fails: the old one is removed, or on a dead node or
-    disk left behind, known by nobody, for an examination to find.
+    disk left to a clean-up, which has it as soon as that answers.
     """
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
         spec = work.operation.spec.evict_brick
         nodes = await work.nodes_by_id(spec.volume.cluster_id)
         work.progress.total_steps = 4
+        work.trail.left_brick_ids.clear()
         if work.taken_over:
             # What the last driver asked for may still run there; only after it does the volume tell how far it came.
             await fence_answering(work, [node_with_id(nodes, spec.new_brick.node_id)])
@@ -61,6 +63,7 @@ class EvictBrick:
         spec = work.operation.spec.evict_brick
         nodes = await work.nodes_by_id(spec.volume.cluster_id)
         work.progress.total_steps = 2
+        work.trail.left_brick_ids.clear()
         if await self._settle(work, spec, nodes, key=f"{work.undo_key}/settle"):
             try:
                 reclaimed = await self._remove_old(work, spec, nodes, key=work.undo_key)
@@ -68,7 +71,7 @@ class EvictBrick:
                 if error.reason is Reason.LEASE_LOST:
                     raise
                 # It failed before already; the volume must not be held for it.
-                _leave_behind(spec, nodes, error)
+                _leave_behind(work, spec, nodes, error)
                 reclaimed = False
             return _removed(spec, reclaimed=reclaimed)
         await work.change(
@@ -157,7 +160,7 @@ class EvictBrick:
         old = _old(spec)
         node = node_with_id(nodes, old.node_id)
         if await _is_dead(work, spec, node, nodes):
-            _leave_behind(spec, nodes, None)
+            _leave_behind(work, spec, nodes, None)
             return False
         try:
             answer = await work.change(
@@ -172,14 +175,15 @@ class EvictBrick:
                 error.reason is not Reason.AGENT_UNREACHABLE and await _has_glusterd(work, node)
             ):
                 raise
-            # Heketi's rule: a node without glusterd may keep what it has.
-            _leave_behind(spec, nodes, error)
+            # Heketi's rule: a node without glusterd may keep what it has for now.
+            _leave_behind(work, spec, nodes, error)
             return False
         return bool(answer.thin_pool_removed)
 
 
-def _leave_behind(spec: EvictBrickSpec, nodes: Mapping[str, Node], error: BrickyardError | None) -> None:
+def _leave_behind(work: Work, spec: EvictBrickSpec, nodes: Mapping[str, Node], error: BrickyardError | None) -> None:
     old = _old(spec)
+    work.trail.left_brick_ids.add(old.id)
     _log.warning(
         "brick.left_behind",
         brick_id=old.id,

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.executor.v1.facts_pb2 import GlusterdFacts
 from brickyard.topology.v1.node_pb2 import Node
-from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
+from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest, RemovedBricks
 from brickyard.topology.v1.volume_pb2 import Brick, Volume
 from gateway.clients import manage_hostname, storage_hostname
 from gateway.operations.fencing import end_operation, fence_answering
 from gateway.operations.kinds.steps import (
     create_brick,
     delete_brick,
+    delete_bricks,
     delete_gluster_volume_on,
     gluster_bricks,
     has_arbiter,
@@ -44,6 +45,7 @@ class CreateVolume:
     """
 
     redo_after_crash = False
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -152,7 +154,7 @@ async def _glusterd(work: Work, node: Node) -> GlusterdFacts | None:
 
 
 class CleanUp:
-    """Removes bricks on nodes that did not answer, as soon as they do. It cannot fail: it goes on until it is done."""
+    """Removes bricks on nodes that did not answer or could not do it, as soon as they can; it goes on until then."""
 
     redo_after_crash = True
     never_gives_up = True
@@ -166,13 +168,14 @@ class CleanUp:
         for brick in spec.volume.bricks:
             by_node.setdefault(brick.node_id, []).append(brick)
 
-        async def clean(node: Node, bricks: Sequence[Brick]) -> None:
-            # A request to make them may still be on its way.
+        async def clean(node: Node, bricks: Sequence[Brick]) -> list[str]:
+            # A request to make or remove them may still be on its way.
             await end_operation(work, node, spec.origin_operation_id)
-            await all_or_first_error([delete_brick(work, nodes, brick, key=work.undo_key) for brick in bricks])
+            return await delete_bricks(work, nodes, bricks, key=work.undo_key)
 
-        await all_or_first_error([clean(node_with_id(nodes, node_id), bricks) for node_id, bricks in by_node.items()])
-        return CommitOperationRequest()
+        cleaned = [clean(node_with_id(nodes, node_id), bricks) for node_id, bricks in by_node.items()]
+        reclaimed = [brick_id for each in await all_or_first_error(cleaned) for brick_id in each]
+        return CommitOperationRequest(removed_bricks=RemovedBricks(reclaimed_brick_ids=reclaimed))
 
     async def undo(self, work: Work) -> None:
         """Nothing to take back: it takes back itself."""

@@ -16,6 +16,7 @@ class AddDevice:
     """The agent makes the volume group and measures it; the topology learns the sizes."""
 
     redo_after_crash = False
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -51,6 +52,7 @@ class DeleteDevice:
     """The agent removes the volume group; with force-forget it does not matter whether it can: the disk may be dead."""
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -78,6 +80,7 @@ class ResyncDevice:
     """The agent measures the device; the topology takes the new sizes and keeps its reservations."""
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""

@@ -22,6 +22,7 @@ class AddNode:
     """A peer probe from a node of the cluster; the first node needs none."""
 
     redo_after_crash = False
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -93,6 +94,7 @@ class DeleteNode:
     """A peer detach from another node of the cluster; the last node needs none. Carried on after a crash."""
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""

@@ -17,6 +17,7 @@ class SetDeviceState:
     """
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -70,6 +71,7 @@ class SetNodeState:
     """
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""

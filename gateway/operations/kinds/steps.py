@@ -6,7 +6,7 @@ from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.volume_pb2 import BRICK_ROLE_ARBITER, Brick, Volume
 from gateway.clients import storage_hostname
-from gateway.operations.work import Work, node_with_id, on_first_answering
+from gateway.operations.work import Work, all_or_first_error, node_with_id, on_first_answering
 
 
 async def create_brick(
@@ -35,6 +35,12 @@ async def delete_brick(
         key=f"{key}/{brick.id}",
     )
     return answer
+
+
+async def delete_bricks(work: Work, nodes: Mapping[str, Node], bricks: Sequence[Brick], *, key: str) -> list[str]:
+    """Removes bricks side by side; gives the ids of those whose thin pool is gone too."""
+    answers = await all_or_first_error([delete_brick(work, nodes, brick, key=key) for brick in bricks])
+    return [brick.id for brick, answer in zip(bricks, answers, strict=True) if answer.thin_pool_removed]
 
 
 async def delete_gluster_volume(work: Work, volume: Volume, nodes: Mapping[str, Node], *, key: str) -> None:

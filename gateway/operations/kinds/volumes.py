@@ -15,7 +15,7 @@ from gateway.operations.fencing import fence, fence_answering
 from gateway.operations.kinds.steps import (
     brick_nodes_first,
     create_brick,
-    delete_brick,
+    delete_bricks,
     delete_gluster_volume,
     gluster_bricks,
     has_arbiter,
@@ -28,6 +28,7 @@ class DeleteVolume:
     """The gluster volume, then its bricks in parallel. Carried on after a crash; a repeated delete resumes it."""
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -35,8 +36,7 @@ class DeleteVolume:
         nodes = await work.nodes_by_id(volume.cluster_id)
         work.progress.total_steps = len(volume.bricks) + 1
         await delete_gluster_volume(work, volume, nodes, key="delete-volume")
-        answers = await all_or_first_error([delete_brick(work, nodes, brick, key="delete") for brick in volume.bricks])
-        reclaimed = [brick.id for brick, answer in zip(volume.bricks, answers, strict=True) if answer.thin_pool_removed]
+        reclaimed = await delete_bricks(work, nodes, volume.bricks, key="delete")
         return CommitOperationRequest(removed_bricks=RemovedBricks(reclaimed_brick_ids=reclaimed))
 
     async def undo(self, work: Work) -> None:
@@ -50,6 +50,7 @@ class ExpandVolume:
     """
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
@@ -100,13 +101,14 @@ class ExpandVolume:
 
         await fence(work, _asked(work, spec.bricks, nodes), others=holders(spec.volume.bricks, nodes))
         await on_first_answering(work, brick_nodes_first(spec.volume, nodes), remove)
-        await all_or_first_error([delete_brick(work, nodes, brick, key=work.undo_key) for brick in spec.bricks])
+        await delete_bricks(work, nodes, spec.bricks, key=work.undo_key)
 
 
 class CloneVolume:
     """One call: gluster snapshots the thin LVs and makes a volume of them. Carried on after a crash."""
 
     redo_after_crash = True
+    never_gives_up = False
 
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""

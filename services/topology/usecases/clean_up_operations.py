@@ -1,7 +1,8 @@
-"""Bricks that an operation has to leave behind, because their node does not answer. Effects: SQL.
+"""Bricks that an operation has to leave behind, because their node does not answer or cannot do it. Effects: SQL.
 
 They are handed over to an operation of their own, in the transaction in which the first goes on or ends without them.
-Their space stays reserved, and the records hold them as those of a volume in name only, whose making is taken back.
+Their space stays taken until that has removed them: reserved if they were to be made, used if they were moved away. The
+records hold them as those of a volume in name only, which is being made or deleted as they are.
 """
 
 import hashlib
@@ -15,12 +16,21 @@ from services.common.ids import new_id
 from services.common.reasons import Reason
 from services.topology.convert import brick_message, timestamp
 from services.topology.domain.checks import invalid
-from services.topology.domain.model import Durability, DurabilityType, NewVolume, OperationKind, OperationState
+from services.topology.domain.model import (
+    BrickState,
+    Durability,
+    DurabilityType,
+    NewVolume,
+    OperationKind,
+    OperationState,
+    VolumeState,
+)
 from services.topology.store import Transaction
 from services.topology.tables import BRICK, OPERATION, BrickRow, OperationRow
+from services.topology.usecases.pool_rows import forget_bricks
 from services.topology.usecases.rules import KindRules, Scene
 from services.topology.usecases.shared import advance, bricks_of_operation
-from services.topology.usecases.volume_rows import delete_volume, drop_bricks, insert_volume
+from services.topology.usecases.volume_rows import delete_volume, drop_bricks, insert_volume, set_state
 
 _INSERT = insert(OPERATION)
 _TARGET = select(OPERATION.c.target_id).where(OPERATION.c.id == bindparam("id"))
@@ -107,13 +117,14 @@ def leave_bricks(tx: Transaction, origin: OperationRow, brick_ids: Collection[st
         lease_us: The first lease of its owner on the clean-up, in microseconds.
 
     Raises:
-        InvalidArgumentError: The operation makes no volume, or does not hold a brick.
+        InvalidArgumentError: A brick is neither one of a volume that the operation makes, nor the one that it moves.
     """
-    held = {brick.id: brick for brick in bricks_of_operation(tx, origin.id)}
+    held = {brick.id: brick for brick in bricks_of_operation(tx, origin.id) if _may_be_left(origin, brick)}
     unknown = sorted(set(brick_ids) - set(held))
-    if origin.kind != OperationKind.CREATE_VOLUME or unknown:
-        raise invalid("left_brick_ids", unknown or list(brick_ids), "are not bricks of a volume that is being made")
+    if unknown:
+        raise invalid("left_brick_ids", unknown, "are not bricks that the operation makes or moves away")
     bricks = [held[brick_id] for brick_id in sorted(set(brick_ids))]
+    leaving = bricks[0].state == BrickState.DELETING
     operation_id, volume_id = _clean_up_id(origin.id, origin.placement_count), new_id()
     leavings = NewVolume(
         id=volume_id,
@@ -123,6 +134,8 @@ def leave_bricks(tx: Transaction, origin: OperationRow, brick_ids: Collection[st
         durability=Durability(type=DurabilityType.NONE, replica_count=0, data_count=0, redundancy_count=0),
     )
     insert_volume(tx, leavings, operation_id, origin_volume_id=None)
+    if leaving:
+        set_state(tx, volume_id, VolumeState.DELETING, holder=operation_id)
     tx.run(
         _HAND_OVER,
         [
@@ -132,8 +145,17 @@ def leave_bricks(tx: Transaction, origin: OperationRow, brick_ids: Collection[st
     )
     advance(tx, origin.cluster_id, volumes=1)
     row = _new_row(tx, origin, operation_id, volume_id, lease_us=lease_us)
-    row.spec = _spec(origin, leavings, bricks, operation_id, now_us=tx.now_us).SerializeToString()
+    spec = _spec(origin, leavings, bricks, operation_id, now_us=tx.now_us)
+    if leaving:
+        spec.clean_up.volume.state = volume_pb2.VOLUME_STATE_DELETING
+    row.spec = spec.SerializeToString()
     tx.run(_INSERT, row.model_dump())
+
+
+def _may_be_left(origin: OperationRow, brick: BrickRow) -> bool:
+    if origin.kind == OperationKind.EVICT_BRICK:
+        return brick.id == origin.target_id
+    return origin.kind == OperationKind.CREATE_VOLUME
 
 
 def _spec(
@@ -180,7 +202,7 @@ def _new_row(
         end_time_us=None,
         attempt_count=1,
         revision=1,
-        # It is there because a node does not answer.
+        # It is there because a node does not answer, or does not do it.
         stalled=True,
         note=f"left behind by operation {origin.id}",
     )
@@ -198,9 +220,13 @@ def _commit(
     tx: Transaction,
     operation: OperationRow,
     _spec: operation_pb2.OperationSpec,
-    _outcome: operation_service_pb2.CommitOperationRequest,
+    outcome: operation_service_pb2.CommitOperationRequest,
 ) -> None:
-    drop_bricks(tx, operation.id, operation.cluster_id, volumes=-1)
+    if any(brick.state == BrickState.DELETING for brick in bricks_of_operation(tx, operation.id)):
+        forget_bricks(tx, operation, outcome.removed_bricks, volumes=-1)
+    else:
+        # They were never finished: whatever there was of their pools, the space was reserved only.
+        drop_bricks(tx, operation.id, operation.cluster_id, volumes=-1)
     delete_volume(tx, operation.target_id)
 
 

@@ -31,7 +31,6 @@ from services.topology.usecases.shared import (
 _ID_IN_USE = select(exists().where(DEVICE.c.id == bindparam("id")))
 _AT_PATH = select(DEVICE).where(DEVICE.c.node_id == bindparam("node_id"), DEVICE.c.path == bindparam("path"))
 _WITH_UUID = select(DEVICE).where(DEVICE.c.node_id == bindparam("node_id"), DEVICE.c.pv_uuid == bindparam("pv_uuid"))
-_HAS_BRICKS = select(exists().where(BRICK.c.device_id == bindparam("device_id")))
 _HAS_MORE_THAN_LEFT = select(exists().where(BRICK.c.device_id == bindparam("device_id"), NOT_LEFT))
 _BLOCKING = (
     select(BRICK.c.operation_id)
@@ -158,9 +157,8 @@ def _begin_delete(tx: Transaction, spec: operation_pb2.OperationSpec, operation_
         raise FailedPreconditionError(
             Reason.DEVICE_NOT_FAILED, f"device: {row.id} is not in failed state", device_id=row.id, state=row.state
         )
-    # With its node gone for good, nobody ever removes what an operation has left on it.
-    has_bricks = _HAS_MORE_THAN_LEFT if spec.delete_device.force_forget else _HAS_BRICKS
-    if tx.scalar(has_bricks, {"device_id": row.id}):
+    # What an operation has left on it is nobody's data, and not shown: the node tells if it is still there.
+    if tx.scalar(_HAS_MORE_THAN_LEFT, {"device_id": row.id}):
         raise FailedPreconditionError(
             Reason.DEVICE_NOT_EMPTY,
             f"Unable to delete device [{row.id}] because it contains bricks",

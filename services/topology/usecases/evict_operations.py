@@ -90,30 +90,34 @@ def _commit(
 
 
 def _exchange(tx: Transaction, operation: OperationRow, removed: operation_service_pb2.RemovedBricks) -> None:
-    """The new brick has the place; the old one's space is free if its pool is gone, and used by nobody if not."""
+    """The new brick has the place; the old one's space is free if its pool is gone, and used by nobody if not.
+
+    An old brick that was left to a clean-up is the clean-up's already, with its space.
+    """
     old, new = _bricks(tx, operation)
-    unknown = set(removed.reclaimed_brick_ids) - {old.id}
+    unknown = set(removed.reclaimed_brick_ids) - {each.id for each in old}
     if unknown:
         raise invalid("reclaimed_brick_ids", sorted(unknown), "are not the brick of the operation")
     books = {row.id: books_of(row) for row in devices_of_operation(tx, operation.id)}
     books[new.device_id] = books[new.device_id].settle(needed_bytes(new))
-    after = without_bricks(tx, [old], books, reclaimed_brick_ids=set(removed.reclaimed_brick_ids))
+    after = without_bricks(tx, old, books, reclaimed_brick_ids=set(removed.reclaimed_brick_ids))
     store_books(tx, after, revision=advance(tx, operation.cluster_id))
-    tx.run(_FORGET, {"key": old.id})
+    tx.run(_FORGET, [{"key": each.id} for each in old])
     tx.run(_SETTLE, {"key": new.id})
     set_state(tx, new.volume_id, VolumeState.ACTIVE, holder=None)
 
 
-def _bricks(tx: Transaction, operation: OperationRow) -> tuple[BrickRow, BrickRow]:
-    """The old and the new brick of an operation."""
-    held = {row.id: row for row in bricks_of_operation(tx, operation.id)}
-    old = held.pop(operation.target_id)
-    (new,) = held.values()
-    return old, new
+def _bricks(tx: Transaction, operation: OperationRow) -> tuple[list[BrickRow], BrickRow]:
+    """The old brick of an operation, none when it was left to a clean-up, and the new one."""
+    held = bricks_of_operation(tx, operation.id)
+    (new,) = (row for row in held if row.id != operation.target_id)
+    return [row for row in held if row.id == operation.target_id], new
 
 
 def _abort(tx: Transaction, operation: OperationRow) -> None:
-    _old, new = _bricks(tx, operation)
+    old, new = _bricks(tx, operation)
+    if not old:
+        raise invalid("left_brick_ids", operation.target_id, "stays in its volume when the new brick was taken back")
     books = {row.id: books_of(row) for row in devices_of_operation(tx, operation.id)}
     released = {new.device_id: books[new.device_id].release(needed_bytes(new))}
     store_books(tx, released, revision=advance(tx, operation.cluster_id))

@@ -297,11 +297,13 @@ def commit(
         FailedPreconditionError: LEASE_LOST, OPERATION_ENDED, and what the kind refuses: a state that can not follow.
         FailedPreconditionError: NO_SPACE_ON_DEVICE: a device that was measured again is smaller than what is on it.
         AlreadyExistsError: DEVICE_ALREADY_KNOWN.
-        InvalidArgumentError: The outcome is not the kind's.
+        InvalidArgumentError: The outcome is not the kind's, or bricks are to be left that it has not to remove.
     """
 
     def finish(tx: Transaction, row: OperationRow) -> operation_pb2.Operation:
         check_commit(row.id, OperationState(row.state))
+        if request.left_brick_ids:
+            leave_bricks(tx, row, request.left_brick_ids, lease_us=lease_us(duration_s(request.lease_duration)))
         spec = operation_pb2.OperationSpec.FromString(row.spec)
         _RULES[row.kind].commit(tx, row, spec, request)
         state = OperationState.SUCCEEDED.value
@@ -327,8 +329,8 @@ def abort(
     Raises:
         NotFoundError: OPERATION_NOT_FOUND.
         FailedPreconditionError: LEASE_LOST, OPERATION_ENDED.
-        InvalidArgumentError: Something is to be kept, and the kind keeps nothing; or bricks are to be left that are
-            not of a volume that was to be made.
+        InvalidArgumentError: Something is to be kept, and the kind keeps nothing; or bricks are to be left that it has
+            not to remove.
     """
 
     def finish(tx: Transaction, row: OperationRow) -> operation_pb2.Operation:

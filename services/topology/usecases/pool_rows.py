@@ -1,15 +1,18 @@
-"""What becomes of the thin pools of removed bricks, in rows and books. Effects: SQL."""
+"""What becomes of removed bricks and of their thin pools, in rows and books. Effects: SQL."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import bindparam, update
 
+from brickyard.topology.v1.operation_service_pb2 import RemovedBricks
 from services.common.logs import get_logger
 from services.topology.domain.books import DeviceBooks
+from services.topology.domain.checks import invalid
 from services.topology.domain.pools import pool_of, removal
 from services.topology.store import Transaction
-from services.topology.tables import BRICK, BrickRow
-from services.topology.usecases.volume_rows import bricks_in_pools
+from services.topology.tables import BRICK, BrickRow, OperationRow
+from services.topology.usecases.shared import advance, books_of, bricks_of_operation, devices_of_operation, store_books
+from services.topology.usecases.volume_rows import bricks_in_pools, delete_bricks
 
 _log = get_logger()
 _EMPTY_POOL = (
@@ -47,3 +50,26 @@ def without_bricks(
         )
         for device_id, each in books.items()
     }
+
+
+def forget_bricks(tx: Transaction, operation: OperationRow, removed: RemovedBricks, *, volumes: int) -> None:
+    """All bricks that an operation holds were removed: their rows go, and the books follow.
+
+    Args:
+        tx: The transaction.
+        operation: The operation.
+        removed: What became of their pools.
+        volumes: How many volumes more the cluster has.
+
+    Raises:
+        InvalidArgumentError: A brick that the operation does not hold was reported.
+    """
+    reclaimed = set(removed.reclaimed_brick_ids)
+    bricks = bricks_of_operation(tx, operation.id)
+    unknown = reclaimed - {brick.id for brick in bricks}
+    if unknown:
+        raise invalid("reclaimed_brick_ids", sorted(unknown), "are not bricks of the operation")
+    books = {row.id: books_of(row) for row in devices_of_operation(tx, operation.id)}
+    after = without_bricks(tx, bricks, books, reclaimed_brick_ids=reclaimed)
+    store_books(tx, after, revision=advance(tx, operation.cluster_id, volumes=volumes))
+    delete_bricks(tx, operation.id)

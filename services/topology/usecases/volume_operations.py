@@ -12,13 +12,10 @@ from services.topology.tables import BRICK, OperationRow
 from services.topology.usecases import volumes
 from services.topology.usecases.block_rows import check_hosts_nothing
 from services.topology.usecases.clusters import check_takes_volume
-from services.topology.usecases.pool_rows import without_bricks
+from services.topology.usecases.pool_rows import forget_bricks
 from services.topology.usecases.rules import KindRules, Scene
 from services.topology.usecases.shared import (
     advance,
-    books_of,
-    bricks_of_operation,
-    devices_of_operation,
     lock_cluster,
     store_books,
 )
@@ -27,7 +24,6 @@ from services.topology.usecases.volume_rows import (
     check_brick_ids_free,
     check_pools_free,
     check_volume_id_free,
-    delete_bricks,
     delete_volume,
     drop_bricks,
     free_volume,
@@ -123,15 +119,7 @@ def _commit_delete(
 ) -> None:
     if outcome.WhichOneof("outcome") != "removed_bricks":
         raise invalid("outcome", outcome.WhichOneof("outcome"), "must be removed_bricks for a deleted volume")
-    reclaimed = set(outcome.removed_bricks.reclaimed_brick_ids)
-    bricks = bricks_of_operation(tx, operation.id)
-    unknown = reclaimed - {brick.id for brick in bricks}
-    if unknown:
-        raise invalid("reclaimed_brick_ids", sorted(unknown), "are not bricks of the operation")
-    books = {row.id: books_of(row) for row in devices_of_operation(tx, operation.id)}
-    after = without_bricks(tx, bricks, books, reclaimed_brick_ids=reclaimed)
-    store_books(tx, after, revision=advance(tx, operation.cluster_id, volumes=-1))
-    delete_bricks(tx, operation.id)
+    forget_bricks(tx, operation, outcome.removed_bricks, volumes=-1)
     delete_volume(tx, operation.target_id)
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.integration.faults.cells import Cell
-from tests.integration.faults.known import known_defect
 from tests.integration.faults.matrix import Matrix, all_cells
 
 
@@ -15,6 +14,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_survives(cell: Cell, matrix: Matrix) -> None:
     result = matrix.result(cell)
-    if result.problem and known_defect(cell.id):
-        pytest.xfail(f"{known_defect(cell.id)}: {result.problem.splitlines()[0]}")
     assert not result.problem, result.problem

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from brickyard.topology.v1 import device_pb2, operation_pb2, operation_service_pb2, volume_pb2
 from services.common.errors import (
@@ -18,11 +19,13 @@ from services.common.ids import new_id
 from services.common.reasons import Reason
 from services.common.units import GIB
 from services.topology import migrations
-from services.topology.usecases import bricks, devices, volumes
+from services.topology.usecases import bricks, devices, volumes, watching
+from services.topology.usecases.clean_up_operations import clean_up_id
 from tests.unit.topology.builders import (
     FAILED,
     METADATA_BYTES,
     OFFLINE,
+    OWNER,
     World,
     clone_spec,
     create_spec,
@@ -38,6 +41,7 @@ from tests.unit.topology.builders import (
 
 NEEDED = GIB + METADATA_BYTES
 UNDOING = operation_pb2.OPERATION_STATE_UNDOING
+LEASE = Duration(seconds=30)
 
 
 def reclaimed(*brick_ids: str) -> operation_service_pb2.RemovedBricks:
@@ -143,6 +147,64 @@ def test_what_was_left_behind_stays_used_until_the_device_is_given_up(setting: S
     world.set_device_state(setting.brick.device_id, OFFLINE, FAILED)
     world.commit(world.begin(delete_device_spec(setting.brick.device_id)))
     assert world.violations() == []
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_an_old_brick_that_is_removed_late_gives_its_space_back_then(setting: Setting, *, failed: bool) -> None:
+    world = setting.world
+    operation = world.begin(evict_spec(setting.brick, setting.spare))
+    left: dict[str, Any] = {"left_brick_ids": [setting.brick.id], "lease_duration": LEASE, "removed_bricks": {}}
+    ended = world.abort(operation, **left) if failed else world.commit(operation, **left)
+    assert (world.abort(operation, **left) if failed else world.commit(operation, **left)) == ended
+    assert setting.shown().bricks[1] == operation.spec.evict_brick.new_brick
+    assert setting.space() == ((NEEDED, 0), (NEEDED, 0))
+    assert world.violations() == []
+    clean_up = watching.get(world.store, clean_up_id(ended))
+    assert (clean_up.kind, clean_up.owner) == (operation_pb2.OPERATION_KIND_CLEAN_UP, OWNER)
+    spec = clean_up.spec.clean_up
+    assert (spec.origin_operation_id, spec.volume.state) == (operation.id, volume_pb2.VOLUME_STATE_DELETING)
+    (old,) = spec.volume.bricks
+    assert (old.id, old.path, old.lv_name) == (setting.brick.id, setting.brick.path, setting.brick.lv_name)
+    # Nobody sees it, and the volume is free for others.
+    listed = volumes.list_page(world.store, cluster_id="", after="", count=10, with_bricks=False)
+    assert [each.id for each in listed] == [setting.volume.id]
+    with pytest.raises(NotFoundError):
+        volumes.get(world.store, spec.volume.id)
+    world.delete(setting.shown(), reclaimed=True)
+    assert setting.space() == ((NEEDED, 0), (0, 0))
+    with pytest.raises(InvalidArgumentError):
+        world.commit(clean_up, removed_bricks=reclaimed(setting.volume.bricks[0].id))
+    world.commit(clean_up, removed_bricks=reclaimed(setting.brick.id))
+    assert setting.space() == ((0, 0), (0, 0))
+    assert world.violations() == []
+
+
+def test_a_late_brick_in_a_pool_that_a_copy_uses_leaves_the_space_to_the_copy(setting: Setting) -> None:
+    world = setting.world
+    copy = world.clone(setting.volume)
+    operation = world.begin(evict_spec(setting.brick, setting.spare))
+    ended = world.commit(operation, left_brick_ids=[setting.brick.id], lease_duration=LEASE, removed_bricks={})
+    world.commit(watching.get(world.store, clean_up_id(ended)), removed_bricks={})
+    assert setting.space() == ((NEEDED, 0), (NEEDED, 0))
+    assert world.violations() == []
+    world.delete(copy, reclaimed=True)
+    assert setting.space() == ((0, 0), (NEEDED, 0))
+
+
+def test_only_the_moved_brick_can_be_left_and_only_behind_the_exchange(setting: Setting) -> None:
+    world = setting.world
+    operation = world.begin(evict_spec(setting.brick, setting.spare))
+    new_id_ = operation.spec.evict_brick.new_brick.id
+    for wrong in (setting.volume.bricks[0].id, new_id_):
+        with pytest.raises(InvalidArgumentError):
+            world.commit(operation, removed_bricks={}, left_brick_ids=[wrong], lease_duration=LEASE)
+    with pytest.raises(InvalidArgumentError):
+        world.commit(operation, removed_bricks={}, left_brick_ids=[setting.brick.id])
+    with pytest.raises(InvalidArgumentError):
+        world.abort(operation, left_brick_ids=[setting.brick.id], lease_duration=LEASE)
+    assert world.violations() == []
+    world.abort(operation)
+    assert setting.shown() == setting.volume
 
 
 def test_other_kinds_keep_nothing(setting: Setting) -> None:

@@ -158,17 +158,21 @@ def test_other_nodes_are_asked_when_the_new_ones_glusterd_is_down(agents: Agents
 
 def test_what_is_on_a_dead_node_is_left_behind(agents: Agents) -> None:
     agents.down.add("node2")
-    outcome = run(EvictBrick().run(work_of(evict_spec(skip=True), agents)))
+    work = work_of(evict_spec(skip=True), agents)
+    outcome = run(EvictBrick().run(work))
     assert agents.calls("DeleteBrick") == []
     assert outcome.HasField("removed_bricks")
     assert list(outcome.removed_bricks.reclaimed_brick_ids) == []
+    assert work.trail.left_brick_ids == {OLD.id}
 
 
 def test_a_node_without_glusterd_may_keep_what_it_can_not_remove(agents: Agents) -> None:
     agents.without_glusterd.add("node2")
     agents.failures["node2", "DeleteBrick"] = [InternalError(Reason.BRICK_BUSY, "busy")]
-    outcome = run(EvictBrick().run(work_of(evict_spec(skip=True), agents)))
+    work = work_of(evict_spec(skip=True), agents)
+    outcome = run(EvictBrick().run(work))
     assert list(outcome.removed_bricks.reclaimed_brick_ids) == []
+    assert work.trail.left_brick_ids == {OLD.id}
 
 
 def test_a_living_node_has_to_remove_the_old_brick(agents: Agents) -> None:
@@ -196,7 +200,12 @@ def test_behind_the_exchange_there_is_only_forward(agents: Agents) -> None:
 def test_a_dead_disk_does_not_hold_the_volume(agents: Agents) -> None:
     agents.bricks[:] = AFTER
     agents.failures["node2", "DeleteBrick"] = [InternalError(Reason.LVM_FAILED, "Input/output error")]
-    assert run(EvictBrick().undo(work_of(evict_spec(), agents))) == RemovedBricks()
+    work = work_of(evict_spec(), agents)
+    assert run(EvictBrick().undo(work)) == RemovedBricks()
+    assert work.trail.left_brick_ids == {OLD.id}
+    # Once it can be removed after all, there is nothing for a clean-up.
+    run(EvictBrick().undo(work))
+    assert work.trail.left_brick_ids == set()
 
 
 def test_a_silent_new_node_has_to_come_back_unless_gluster_has_its_brick(agents: Agents) -> None:

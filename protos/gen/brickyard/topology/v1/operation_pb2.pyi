@@ -984,8 +984,8 @@ Global___SetBlockRestrictionSpec: _TypeAlias = SetBlockRestrictionSpec  # noqa: 
 
 @_typing.final
 class CleanUpSpec(_message.Message):
-    """Remove bricks that another operation had to leave behind, because their node did not answer. Until then their space is
-    reserved. The topology begins it, in the transaction in which the other operation goes on or ends without them.
+    """Remove bricks that another operation had to leave behind, because their node did not answer or could not do it. Until
+    then their space stays reserved or used. The topology begins it, in the transaction in which the other operation goes on or ends without them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -181,6 +181,8 @@ class CommitOperationRequest(_message.Message):
     CLONED_BRICKS_FIELD_NUMBER: _builtins.int
     BLOCK_VOLUME_ACCESS_FIELD_NUMBER: _builtins.int
     EXPANDED_BLOCK_VOLUME_FIELD_NUMBER: _builtins.int
+    LEFT_BRICK_IDS_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """Id of the operation."""
     owner: _builtins.str
@@ -191,7 +193,7 @@ class CommitOperationRequest(_message.Message):
 
     @_builtins.property
     def removed_bricks(self) -> Global___RemovedBricks:
-        """For DELETE_VOLUME and EVICT_BRICK: what became of the thin pools."""
+        """For DELETE_VOLUME, EVICT_BRICK and CLEAN_UP: what became of the thin pools."""
 
     @_builtins.property
     def cloned_bricks(self) -> Global___ClonedBricks:
@@ -205,6 +207,14 @@ class CommitOperationRequest(_message.Message):
     def expanded_block_volume(self) -> Global___BlockVolumeSize:
         """For EXPAND_BLOCK_VOLUME: how large it is."""
 
+    @_builtins.property
+    def left_brick_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For EVICT_BRICK: the old brick, when its node did not remove it; an operation of kind CLEAN_UP gets it."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long the owner may go without renewing the clean-up, 1 s to 10 min; needed when bricks are left."""
+
     def __init__(
         self,
         *,
@@ -215,10 +225,12 @@ class CommitOperationRequest(_message.Message):
         cloned_bricks: Global___ClonedBricks | None = ...,
         block_volume_access: Global___BlockVolumeAccess | None = ...,
         expanded_block_volume: Global___BlockVolumeSize | None = ...,
+        left_brick_ids: _abc.Iterable[_builtins.str] | None = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume_access", b"block_volume_access", "cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "expanded_block_volume", b"expanded_block_volume", "outcome", b"outcome", "removed_bricks", b"removed_bricks"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_volume_access", b"block_volume_access", "cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "expanded_block_volume", b"expanded_block_volume", "lease_duration", b"lease_duration", "outcome", b"outcome", "removed_bricks", b"removed_bricks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_access", b"block_volume_access", "cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "expanded_block_volume", b"expanded_block_volume", "operation_id", b"operation_id", "outcome", b"outcome", "owner", b"owner", "removed_bricks", b"removed_bricks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_volume_access", b"block_volume_access", "cloned_bricks", b"cloned_bricks", "device_facts", b"device_facts", "expanded_block_volume", b"expanded_block_volume", "lease_duration", b"lease_duration", "left_brick_ids", b"left_brick_ids", "operation_id", b"operation_id", "outcome", b"outcome", "owner", b"owner", "removed_bricks", b"removed_bricks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["device_facts", "removed_bricks", "cloned_bricks", "block_volume_access", "expanded_block_volume"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
@@ -371,18 +383,24 @@ class CommitOperationResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
+    CLEAN_UP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
         """The operation after the change."""
+
+    @_builtins.property
+    def clean_up(self) -> _operation_pb2.Operation:
+        """The clean-up of what was left, driven by the same owner; unset when nothing was."""
 
     def __init__(
         self,
         *,
         operation: _operation_pb2.Operation | None = ...,
+        clean_up: _operation_pb2.Operation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clean_up", b"clean_up", "operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clean_up", b"clean_up", "operation", b"operation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -421,7 +439,9 @@ class AbortOperationRequest(_message.Message):
 
     @_builtins.property
     def left_brick_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Bricks of a volume that was to be made, on nodes that do not answer: an operation of kind CLEAN_UP gets them."""
+        """Bricks of a volume that was to be made, on nodes that do not answer; or, with removed_bricks, the brick that was moved
+        away, when its node did not remove it: an operation of kind CLEAN_UP gets them.
+        """
 
     @_builtins.property
     def lease_duration(self) -> _duration_pb2.Duration:
