@@ -28,6 +28,7 @@ _ROLES = {
     "DeleteDevice": _WRITERS,
     "CreateBrick": _WRITERS,
     "DeleteBrick": _WRITERS,
+    "SyncBricks": _WRITERS,
     "CreateVolume": _WRITERS,
     "DeleteVolume": _WRITERS,
     "AddBricks": _WRITERS,

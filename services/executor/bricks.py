@@ -1,6 +1,7 @@
 """Bricks: thin pool, thin LV, XFS, mount, directory; made and removed. Effects: through the runner."""
 
 import errno
+from collections.abc import Iterable
 from dataclasses import replace
 
 from services.common.errors import BrickyardError, FailedPreconditionError, InternalError, ResourceExhaustedError
@@ -242,6 +243,26 @@ def _undo(tools: Tools, spec: BrickSpec, made: list[Step]) -> None:
     except (BrickyardError, OSError) as error:
         # The first failure is the one to report; the operation's own undo comes again with DeleteBrick.
         _log.warning("brick.undo_failed", vg=spec.vg, lv=spec.lv, error=str(error))
+
+
+def sync_bricks(tools: Tools, specs: Iterable[BrickSpec]) -> None:
+    """Writes what the file systems of bricks hold to their disks.
+
+    XFS writes its log seconds later by itself; a power cut before that takes a new brick's directory with it, and the
+    mark of its volume, without which gluster does not serve the brick any more.
+
+    Raises:
+        InternalError: FILESYSTEM_FAILED, also when a brick is not mounted.
+    """
+    for spec in specs:
+        mount_point = tools.runner.resolve(spec.mount_point)
+        # Elsewhere it would write the system's own disk, and say that all is well.
+        if mounts.mounted_at(tools.runner.mounts(), mount_point) is None:
+            raise InternalError(
+                Reason.FILESYSTEM_FAILED, f"brick {spec.path} is not mounted on this node", path=spec.path
+            )
+        with failing_as(Reason.FILESYSTEM_FAILED, path=spec.path):
+            tools.runner.run(filesystem.sync_file_system(mount_point), timeout_s=filesystem.MAKE_TIMEOUT_S)
 
 
 def delete_brick(tools: Tools, spec: BrickSpec) -> bool:

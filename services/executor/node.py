@@ -118,6 +118,10 @@ class Node:
         """Removes a brick; tells whether its thin pool is gone."""
         return bricks.delete_brick(self._tools, spec)
 
+    def sync_bricks(self, specs: Collection[BrickSpec]) -> None:
+        """Writes what bricks hold to their disks; see bricks.sync_bricks."""
+        bricks.sync_bricks(self._tools, specs)
+
     def create_volume(self, spec: volumes.VolumeSpec) -> None:
         """Creates, sets up and starts a volume; see volumes.create_volume."""
         volumes.create_volume(self._tools, spec)

@@ -206,6 +206,17 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
             ),
         )
 
+    def SyncBricks(
+        self, request: messages.SyncBricksRequest, context: "grpc.ServicerContext"
+    ) -> messages.SyncBricksResponse:
+        """Writes what bricks hold to their disks."""
+        return self._change(
+            context,
+            request,
+            messages.SyncBricksResponse,
+            lambda node: node.sync_bricks([brick_spec(node.policy, brick, gid=0) for brick in request.bricks]),
+        )
+
     def CreateVolume(
         self, request: messages.CreateVolumeRequest, context: "grpc.ServicerContext"
     ) -> messages.CreateVolumeResponse:

@@ -120,6 +120,20 @@ def test_short_power_cut_after_the_file_system_was_made(system: System) -> None:
     system.delete_volume(system.ask("GET", answer.headers["Location"]).json())
 
 
+def test_power_cut_right_after_a_create(system: System) -> None:
+    volume = system.create_volume(name="fresh")
+    address, path = system.brick_places(volume)[1]
+    lab = system.stack.running_lab()
+    lab.kill(system.node_name(address))
+    lab.boot(system.node_name(address))
+    # Without its directory, or the mark of its volume, gluster would not serve the brick any more.
+    marks = system.shell(address, f"getfattr --absolute-names -m trusted.glusterfs.volume-id -d -e hex {path}")
+    assert "trusted.glusterfs.volume-id=0x" in marks
+    system.await_bricks_online(volume, address)
+    system.await_peers()
+    system.delete_volume(volume)
+
+
 def test_power_cut_of_a_node_with_bricks(system: System) -> None:
     volume = system.create_volume(name="whole")
     system.with_mount(volume, "cat > before && sync before", stdin=TEXT)

@@ -76,8 +76,6 @@ def test_a_disk_that_grew_is_taken_up_by_a_resync(spoiled: System) -> None:
     volume = spoiled.create_volume()
     before = device_of(spoiled, address)
     lab = spoiled.stack.running_lab()
-    # A brick that loses power right after it was made may lack gluster's marks; that is another test's matter.
-    spoiled.shell(address, "sync")
     lab.kill(name)
     lab.grow(name, 1, 12 * GIB)
     lab.boot(name)

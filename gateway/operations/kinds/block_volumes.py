@@ -12,7 +12,14 @@ from brickyard.topology.v1.volume_pb2 import Volume
 from gateway.clients import storage_hostname
 from gateway.operations.fencing import fence, fence_answering
 from gateway.operations.kinds.create import gluster_volume
-from gateway.operations.kinds.steps import create_brick, delete_bricks, delete_gluster_volume, holders
+from gateway.operations.kinds.steps import (
+    bricks_by_node,
+    create_brick,
+    delete_bricks,
+    delete_gluster_volume,
+    holders,
+    sync_bricks,
+)
 from gateway.operations.work import Work, all_or_first_error, node_with_id
 from services.common.errors import BrickyardError, NotFoundError, UnavailableError
 from services.common.reasons import Reason
@@ -35,7 +42,8 @@ class CreateBlockVolume:
         nodes = await work.nodes_by_id(spec.block_volume.cluster_id)
         work.progress.total_steps = 1
         if spec.HasField("hosting_volume"):
-            work.progress.total_steps += len(spec.hosting_volume.bricks) + 1
+            bricks = spec.hosting_volume.bricks
+            work.progress.total_steps += len(bricks) + 1 + len(bricks_by_node(bricks))
             await _make_hosting_volume(work, spec.hosting_volume, nodes)
         wanted = spec.block_volume
         # All hosts must be up for it, so that no other node would do better than the first.
@@ -84,6 +92,7 @@ async def _make_hosting_volume(work: Work, volume: Volume, nodes: Mapping[str, N
         step="create hosting volume",
         key="create-volume",
     )
+    await sync_bricks(work, nodes, volume.bricks)
 
 
 class DeleteBlockVolume:

@@ -12,6 +12,7 @@ from brickyard.topology.v1.volume_pb2 import Brick
 from gateway.clients import manage_hostname, storage_hostname
 from gateway.operations.fencing import fence_answering
 from gateway.operations.healing import check_heal
+from gateway.operations.kinds.steps import sync_node
 from gateway.operations.work import Work, node_with_id
 from services.common.errors import BrickyardError, NotFoundError, UnavailableError
 from services.common.logs import get_logger
@@ -37,7 +38,7 @@ class EvictBrick:
         """See `Kind.run`."""
         spec = work.operation.spec.evict_brick
         nodes = await work.nodes_by_id(spec.volume.cluster_id)
-        work.progress.total_steps = 4
+        work.progress.total_steps = 5
         work.trail.left_brick_ids.clear()
         if work.taken_over:
             # What the last driver asked for may still run there; only after it does the volume tell how far it came.
@@ -55,6 +56,8 @@ class EvictBrick:
             )
             await self._exchange(work, spec, nodes)
         work.progress.completed_steps = 3
+        # Before the old brick goes, the new one must outlive a power cut.
+        await sync_node(work, nodes, [spec.new_brick])
         reclaimed = await self._remove_old(work, spec, nodes, key="delete")
         return CommitOperationRequest(removed_bricks=_removed(spec, reclaimed=reclaimed))
 

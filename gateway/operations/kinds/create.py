@@ -11,12 +11,14 @@ from brickyard.topology.v1.volume_pb2 import Brick, Volume
 from gateway.clients import manage_hostname, storage_hostname
 from gateway.operations.fencing import end_operation, fence_answering
 from gateway.operations.kinds.steps import (
+    bricks_by_node,
     create_brick,
     delete_brick,
     delete_bricks,
     delete_gluster_volume_on,
     gluster_bricks,
     has_arbiter,
+    sync_node,
 )
 from gateway.operations.work import Work, all_or_first_error, node_with_id
 from services.common.errors import BrickyardError, UnavailableError
@@ -51,7 +53,7 @@ class CreateVolume:
         """See `Kind.run`."""
         volume = work.operation.spec.create_volume.volume
         nodes = await work.nodes_by_id(volume.cluster_id)
-        work.progress.total_steps = len(volume.bricks) + 1
+        work.progress.total_steps = len(volume.bricks) + 1 + len(bricks_by_node(volume.bricks))
         await all_or_first_error([_create_brick(work, nodes, volume, brick) for brick in volume.bricks])
         work.trail.asked_node_ids.add(volume.bricks[0].node_id)
         try:
@@ -68,6 +70,7 @@ class CreateVolume:
                 work.trail.asked_node_ids.discard(volume.bricks[0].node_id)
             await _blame_daemons(work, volume, nodes, error)
             raise
+        await all_or_first_error([_sync(work, nodes, bricks) for bricks in bricks_by_node(volume.bricks)])
         return CommitOperationRequest()
 
     async def undo(self, work: Work) -> None:
@@ -118,12 +121,25 @@ async def _create_brick(work: Work, nodes: Mapping[str, Node], volume: Volume, b
     try:
         await create_brick(work, nodes, volume, brick)
     except BrickyardError as error:
-        # A bug of one agent, in making a brick, may be none of the others.
-        if error.reason in _OF_THE_NODE or error.reason is Reason.INTERNAL:
-            work.trail.failed_node_ids.add(brick.node_id)
-        elif error.reason in _OF_THE_DEVICE:
-            work.trail.failed_device_ids.add(brick.device_id)
+        _blame(work, [brick], error)
         raise
+
+
+async def _sync(work: Work, nodes: Mapping[str, Node], bricks: Sequence[Brick]) -> None:
+    """Writes the bricks of a node to disk; remembers what is to blame when that fails."""
+    try:
+        await sync_node(work, nodes, bricks)
+    except BrickyardError as error:
+        _blame(work, bricks, error)
+        raise
+
+
+def _blame(work: Work, bricks: Sequence[Brick], error: BrickyardError) -> None:
+    # A bug of one agent, with a brick, may be none of the others.
+    if error.reason in _OF_THE_NODE or error.reason is Reason.INTERNAL:
+        work.trail.failed_node_ids |= {brick.node_id for brick in bricks}
+    elif error.reason in _OF_THE_DEVICE:
+        work.trail.failed_device_ids |= {brick.device_id for brick in bricks}
 
 
 async def _blame_daemons(work: Work, volume: Volume, nodes: Mapping[str, Node], error: BrickyardError) -> None:
@@ -164,16 +180,13 @@ class CleanUp:
         spec = work.operation.spec.clean_up
         nodes = await work.nodes_by_id(spec.volume.cluster_id)
         work.progress.total_steps = len(spec.volume.bricks)
-        by_node: dict[str, list[Brick]] = {}
-        for brick in spec.volume.bricks:
-            by_node.setdefault(brick.node_id, []).append(brick)
 
-        async def clean(node: Node, bricks: Sequence[Brick]) -> list[str]:
+        async def clean(bricks: Sequence[Brick]) -> list[str]:
             # A request to make or remove them may still be on its way.
-            await end_operation(work, node, spec.origin_operation_id)
+            await end_operation(work, node_with_id(nodes, bricks[0].node_id), spec.origin_operation_id)
             return await delete_bricks(work, nodes, bricks, key=work.undo_key)
 
-        cleaned = [clean(node_with_id(nodes, node_id), bricks) for node_id, bricks in by_node.items()]
+        cleaned = [clean(bricks) for bricks in bricks_by_node(spec.volume.bricks)]
         reclaimed = [brick_id for each in await all_or_first_error(cleaned) for brick_id in each]
         return CommitOperationRequest(removed_bricks=RemovedBricks(reclaimed_brick_ids=reclaimed))
 

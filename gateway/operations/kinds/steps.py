@@ -43,6 +43,30 @@ async def delete_bricks(work: Work, nodes: Mapping[str, Node], bricks: Sequence[
     return [brick.id for brick, answer in zip(bricks, answers, strict=True) if answer.thin_pool_removed]
 
 
+async def sync_bricks(work: Work, nodes: Mapping[str, Node], bricks: Sequence[Brick]) -> None:
+    """Lets every node write its bricks of a volume to disk, after gluster has marked them."""
+    await all_or_first_error([sync_node(work, nodes, on_node) for on_node in bricks_by_node(bricks)])
+
+
+async def sync_node(work: Work, nodes: Mapping[str, Node], bricks: Sequence[Brick]) -> None:
+    """The same for bricks of one node."""
+    await work.change(
+        node_with_id(nodes, bricks[0].node_id),
+        "SyncBricks",
+        executor_pb2.SyncBricksRequest(bricks=bricks),
+        step="write to disk",
+        key=f"sync-bricks/{bricks[0].id}",
+    )
+
+
+def bricks_by_node(bricks: Iterable[Brick]) -> list[list[Brick]]:
+    """The bricks of each node."""
+    by_node: dict[str, list[Brick]] = {}
+    for brick in bricks:
+        by_node.setdefault(brick.node_id, []).append(brick)
+    return list(by_node.values())
+
+
 async def delete_gluster_volume(work: Work, volume: Volume, nodes: Mapping[str, Node], *, key: str) -> None:
     """Asks a node that holds a brick first: it must be up for its bricks to go anyway."""
 

@@ -14,12 +14,14 @@ from brickyard.topology.v1.volume_pb2 import Brick, Volume
 from gateway.operations.fencing import fence, fence_answering
 from gateway.operations.kinds.steps import (
     brick_nodes_first,
+    bricks_by_node,
     create_brick,
     delete_bricks,
     delete_gluster_volume,
     gluster_bricks,
     has_arbiter,
     holders,
+    sync_bricks,
 )
 from gateway.operations.work import Work, all_or_first_error, node_with_id, on_first_answering
 
@@ -56,7 +58,7 @@ class ExpandVolume:
         """See `Kind.run`."""
         spec = work.operation.spec.expand_volume
         nodes = await work.nodes_by_id(spec.volume.cluster_id)
-        work.progress.total_steps = len(spec.bricks) + 1
+        work.progress.total_steps = len(spec.bricks) + 1 + len(bricks_by_node(spec.bricks))
         if work.taken_over:
             await fence_answering(work, holders([*spec.bricks, *spec.volume.bricks], nodes))
         await all_or_first_error([create_brick(work, nodes, spec.volume, brick) for brick in spec.bricks])
@@ -78,6 +80,7 @@ class ExpandVolume:
             return answer
 
         await on_first_answering(work, brick_nodes_first(spec.volume, nodes), add, once=True)
+        await sync_bricks(work, nodes, spec.bricks)
         return CommitOperationRequest()
 
     async def undo(self, work: Work) -> None:
@@ -114,7 +117,7 @@ class CloneVolume:
         """See `Kind.run`."""
         spec = work.operation.spec.clone_volume
         nodes = await work.nodes_by_id(spec.source.cluster_id)
-        work.progress.total_steps = 1
+        work.progress.total_steps = 1 + len(bricks_by_node(spec.source.bricks))
         if work.taken_over:
             await fence_answering(work, holders(spec.source.bricks, nodes))
 
@@ -137,6 +140,7 @@ class CloneVolume:
             ClonedBrick(brick_id=brick_id, path=brick.path, lv_name=lv_name)
             for brick_id, brick, lv_name in zip(spec.brick_ids, answer.bricks, answer.lv_names, strict=True)
         ]
+        await sync_bricks(work, nodes, [_copied(each, of) for each, of in zip(bricks, spec.source.bricks, strict=True)])
         return CommitOperationRequest(cloned_bricks=ClonedBricks(bricks=bricks))
 
     async def undo(self, work: Work) -> None:
@@ -160,6 +164,14 @@ class CloneVolume:
                 for node_id, device_id, pool in sorted(pools)
             ]
         )
+
+
+def _copied(clone: ClonedBrick, source: Brick) -> Brick:
+    """The brick that gluster has made of another one."""
+    copy = Brick()
+    copy.CopyFrom(source)
+    copy.id, copy.path, copy.lv_name = clone.brick_id, clone.path, clone.lv_name
+    return copy
 
 
 def _asked(work: Work, bricks: Iterable[Brick], nodes: Mapping[str, Node]) -> list[Node]:

@@ -227,3 +227,29 @@ def test_a_refusal_of_mkfs_for_another_reason_is_not_argued_with() -> None:
         lab.node(1).create_brick(lab.brick(1, size=16 * MIB))
     assert lab.fleet.faults.hits("no") == 1
     assert lab.leftovers(1) == NOTHING
+
+
+def test_a_power_cut_takes_what_was_not_written_to_disk() -> None:
+    lab = ready()
+    kept, lost = lab.brick(1), lab.brick(1, "c")
+    for spec in (kept, lost):
+        lab.node(1).create_brick(spec)
+    lab.node(1).sync_bricks([kept])
+    machine = lab.simulated(1).machine
+    machine.cut_power()
+    lab.node(1).mount_bricks()
+    assert machine.directory(kept.path) is not None
+    assert machine.directory(lost.path) is None
+
+
+def test_a_brick_that_is_not_mounted_can_not_be_written_to_disk() -> None:
+    lab = ready()
+    spec = lab.brick(1)
+    lab.node(1).create_brick(spec)
+    lab.fail("^sync -f", name="f")
+    with pytest.raises(InternalError) as failed:
+        lab.node(1).sync_bricks([spec])
+    assert (failed.value.reason, lab.fleet.faults.hits("f")) == (Reason.FILESYSTEM_FAILED, 1)
+    lab.simulated(1).machine.reboot()
+    with pytest.raises(InternalError, match=f"brick {spec.path} is not mounted on this node"):
+        lab.node(1).sync_bricks([spec])

@@ -85,10 +85,10 @@ def test_its_hosting_volume_is_made_before_and_removed_after(agents: FakeAgents)
     run(kind_of(work).run(work))
     made = asked(agents)
     assert sorted(made[:3]) == [(f"node{number}", "CreateBrick") for number in (1, 2, 3)]
-    assert [method for _, method in made[3:]] == ["CreateVolume", "CreateBlockVolume"]
-    assert work.progress.completed_steps == work.progress.total_steps == 5
+    assert [method for _, method in made[3:]] == ["CreateVolume", *["SyncBricks"] * 3, "CreateBlockVolume"]
+    assert work.progress.completed_steps == work.progress.total_steps == 8
     run(kind_of(work).undo(work))
-    undone = [method for _, method in asked(agents)[5:]]
+    undone = [method for _, method in asked(agents)[8:]]
     assert undone == ["DeleteBlockVolume", "DeleteVolume", *["DeleteBrick"] * 3]
 
 

@@ -49,14 +49,14 @@ def test_create_is_recorded_done_and_committed() -> None:
         async with Scene(settings={"max_in_flight": 3}) as scene:
             ended = await scene.driven()
             assert ended.state == SUCCEEDED
-            assert scene.names() == ["CreateBrick"] * 3 + ["CreateVolume", "CommitOperation"]
+            assert scene.names() == ["CreateBrick"] * 3 + ["CreateVolume"] + ["SyncBricks"] * 3 + ["CommitOperation"]
             (begun,) = scene.operations.calls("BeginOperation")
             assert (begun.owner, begun.max_in_flight, begun.fingerprint) == (OWNER, 3, "f")
             assert begun.lease_duration.ToMilliseconds() == 150
             (commit,) = scene.operations.calls("CommitOperation")
             assert (commit.operation_id, commit.owner) == (ended.id, OWNER)
             ids = [request.request_id for _, _, request in scene.agents.calls()]
-            assert len(set(ids)) == 4
+            assert len(set(ids)) == 7
             assert all(each.startswith(f"{ended.id}/") for each in ids)
 
     run(scenario())
@@ -147,7 +147,7 @@ def test_progress_is_stored_when_it_changes() -> None:
             assert len(updates) <= 2
             last = updates[-1]
             assert (last.operation_id, last.owner, last.state) == (begun.id, OWNER, RUNNING)
-            assert (last.progress.completed_step_count, last.progress.total_step_count) == (3, 4)
+            assert (last.progress.completed_step_count, last.progress.total_step_count) == (3, 7)
             assert (last.progress.step, last.progress.node_hostname) == ("create volume", "node1")
             gate.set()
             await until(lambda: not scene.engine.in_flight_count)

@@ -85,6 +85,7 @@ def test_a_brick_is_made_exchanged_and_removed(agents: Agents) -> None:
         "GetHealStatus node4",
         "CreateBrick node4",
         "ReplaceBrick node4",
+        "SyncBricks node4",
         "GetGlusterd node2",
         "DeleteBrick node2",
     ]
@@ -94,7 +95,7 @@ def test_a_brick_is_made_exchanged_and_removed(agents: Agents) -> None:
     assert (replaced.old_brick.path, replaced.brick) == (OLD.path, NEW)
     # The fake node2 keeps the thin pool.
     assert list(outcome.removed_bricks.reclaimed_brick_ids) == []
-    assert (work.progress.completed_steps, work.progress.total_steps) == (4, 4)
+    assert (work.progress.completed_steps, work.progress.total_steps) == (5, 5)
 
 
 def test_space_that_came_back_is_told(agents: Agents) -> None:
@@ -109,7 +110,13 @@ def test_a_move_goes_on_where_gluster_says_it_stopped(agents: Agents) -> None:
     agents.bricks[:] = AFTER
     run(EvictBrick().run(work_of(evict_spec(), agents, attempt=2)))
     # Not before what the last driver asked for has ended there.
-    assert agents.names() == ["FenceOperation node4", "GetVolume node4", "GetGlusterd node2", "DeleteBrick node2"]
+    assert agents.names() == [
+        "FenceOperation node4",
+        "GetVolume node4",
+        "SyncBricks node4",
+        "GetGlusterd node2",
+        "DeleteBrick node2",
+    ]
 
 
 def test_without_heal_check_only_the_bricks_are_looked_at(agents: Agents) -> None:

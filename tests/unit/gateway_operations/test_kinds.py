@@ -61,7 +61,7 @@ def test_create_makes_bricks_on_their_nodes_and_then_the_volume(agents: FakeAgen
     ]
     # Unset server-wide lists count as an empty option, which gluster is not asked to set.
     assert (list(request.options), request.name, request.volume_id) == (["a b"], "vol", "f" * 32)
-    assert (work.progress.completed_steps, work.progress.total_steps) == (4, 4)
+    assert (work.progress.completed_steps, work.progress.total_steps) == (7, 7)
 
 
 def test_create_asks_for_no_volume_when_a_brick_fails(agents: FakeAgents) -> None:

@@ -32,10 +32,21 @@ class Directory:
 
 @dataclass(slots=True)
 class FileSystem:
-    """A tree of directories and files, by path from its own root."""
+    """A tree of directories and files, by path from its own root.
+
+    Attributes:
+        directories: All directories.
+        files: All files.
+        on_disk: The directories that outlive a power cut.
+    """
 
     directories: dict[str, Directory] = field(default_factory=lambda: {"/": Directory()})
     files: dict[str, str] = field(default_factory=dict)
+    on_disk: dict[str, Directory] = field(default_factory=lambda: {"/": Directory()})
+
+    def sync(self) -> None:
+        """Writes the directories to disk."""
+        self.on_disk = dict(self.directories)
 
 
 @dataclass(slots=True)
@@ -161,9 +172,32 @@ class Machine:
         """Whether a device is mounted."""
         return self.mounts.has_source(device)
 
+    def sync(self, path: str) -> tuple[int, str, str]:
+        """What `sync -f` does and says."""
+        with self.lock:
+            tree, inner = self.place(path)
+            if inner not in tree.directories:
+                return 1, "", f"sync: error opening '{path}': No such file or directory\n"
+            tree.sync()
+        return 0, "", ""
+
+    def cut_power(self) -> None:
+        """Reboots, and loses of its bricks' directories what was not written to disk."""
+        with self.lock:
+            for group in self.groups.values():
+                for tree in (volume.filesystem for volume in group.volumes.values()):
+                    if tree is not None:
+                        tree.directories = dict(tree.on_disk)
+        self.reboot()
+
     def reboot(self) -> None:
         """Loses mounts and activations; disks and files stay."""
+        # In good order: what is unmounted is written.
         with self.lock:
+            for group in self.groups.values():
+                for tree in (volume.filesystem for volume in group.volumes.values()):
+                    if tree is not None:
+                        tree.sync()
             self.mounts[:] = self.mounts[:1]
             self.busy.clear()
             self.orphans.clear()

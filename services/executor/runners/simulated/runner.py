@@ -4,7 +4,7 @@ import errno
 import os
 import posixpath
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from services.common.errors import UnavailableError
 from services.common.logs import get_logger
@@ -89,12 +89,14 @@ class SimulatedRunner:
             return self._gluster.run(argv, text)
         if program == commands.PROGRAM and self._machine.has_gluster_block:
             return self._blocks.run(list(argv))
-        if program == "mkfs.xfs":
-            return self._lvm.make_xfs(argv)
-        if program == "blkid":
-            return self._lvm.probe(argv)
-        if program == "wipefs":
-            return self._lvm.wipe(argv)
+        others: dict[str, Callable[[Sequence[str]], Outcome]] = {
+            "mkfs.xfs": self._lvm.make_xfs,
+            "blkid": self._lvm.probe,
+            "wipefs": self._lvm.wipe,
+            "sync": lambda words: self._machine.sync(words[-1]),
+        }
+        if program in others:
+            return others[program](argv)
         raise UnavailableError(Reason.UNAVAILABLE, f"{program} is not installed on {self.hostname()}", program=program)
 
     def glusterd_answers(self, hostname: str) -> bool:

@@ -433,6 +433,51 @@ class CreateBrickResponse(_message.Message):
 Global___CreateBrickResponse: _TypeAlias = CreateBrickResponse  # noqa: Y015
 
 @_typing.final
+class SyncBricksRequest(_message.Message):
+    """See SyncBricks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BRICKS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call repeatable: the operation's id and the step, 1 to 128 characters."""
+    @_builtins.property
+    def bricks(self) -> _containers.RepeatedCompositeFieldContainer[_volume_pb2.Brick]:
+        """The bricks, all of this node."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        bricks: _abc.Iterable[_volume_pb2.Brick] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncBricksRequest: _TypeAlias = SyncBricksRequest  # noqa: Y015
+
+@_typing.final
+class SyncBricksResponse(_message.Message):
+    """See SyncBricks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncBricksResponse: _TypeAlias = SyncBricksResponse  # noqa: Y015
+
+@_typing.final
 class DeleteBrickRequest(_message.Message):
     """See DeleteBrick."""
 

@@ -96,6 +96,11 @@ class ExecutorServiceStub:
                 request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBrickRequest.SerializeToString,
                 response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBrickResponse.FromString,
                 _registered_method=True)
+        self.SyncBricks = channel.unary_unary(
+                '/brickyard.executor.v1.ExecutorService/SyncBricks',
+                request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SyncBricksRequest.SerializeToString,
+                response_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SyncBricksResponse.FromString,
+                _registered_method=True)
         self.CreateVolume = channel.unary_unary(
                 '/brickyard.executor.v1.ExecutorService/CreateVolume',
                 request_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.CreateVolumeRequest.SerializeToString,
@@ -279,6 +284,14 @@ class ExecutorServiceServicer:
 
     def DeleteBrick(self, request, context):
         """Removes all that CreateBrick made; absent is a success. Fails with BRICK_BUSY and LVM_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SyncBricks(self, request, context):
+        """Writes what the file systems of bricks hold to their disks: after a power cut the brick directories are there, with
+        the marks that gluster has put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -489,6 +502,11 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
                     servicer.DeleteBrick,
                     request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBrickRequest.FromString,
                     response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBrickResponse.SerializeToString,
+            ),
+            'SyncBricks': grpc.unary_unary_rpc_method_handler(
+                    servicer.SyncBricks,
+                    request_deserializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SyncBricksRequest.FromString,
+                    response_serializer=brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SyncBricksResponse.SerializeToString,
             ),
             'CreateVolume': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateVolume,
@@ -890,6 +908,33 @@ class ExecutorService:
             '/brickyard.executor.v1.ExecutorService/DeleteBrick',
             brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBrickRequest.SerializeToString,
             brickyard_dot_executor_dot_v1_dot_executor__service__pb2.DeleteBrickResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SyncBricks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.executor.v1.ExecutorService/SyncBricks',
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SyncBricksRequest.SerializeToString,
+            brickyard_dot_executor_dot_v1_dot_executor__service__pb2.SyncBricksResponse.FromString,
             options,
             channel_credentials,
             insecure,

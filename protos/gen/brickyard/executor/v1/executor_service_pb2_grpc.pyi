@@ -70,6 +70,10 @@ class ExecutorServiceStub:
     """
     DeleteBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteBrickRequest, _executor_service_pb2.DeleteBrickResponse]
     """Removes all that CreateBrick made; absent is a success. Fails with BRICK_BUSY and LVM_FAILED."""
+    SyncBricks: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.SyncBricksRequest, _executor_service_pb2.SyncBricksResponse]
+    """Writes what the file systems of bricks hold to their disks: after a power cut the brick directories are there, with
+    the marks that gluster has put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
+    """
     CreateVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.CreateVolumeRequest, _executor_service_pb2.CreateVolumeResponse]
     """Creates, sets up and starts a volume. On failure it removes what it made. Fails with GLUSTER_FAILED and
     GLUSTER_OPTION_NOT_ALLOWED.
@@ -179,6 +183,10 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     """
     DeleteBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteBrickRequest, _executor_service_pb2.DeleteBrickResponse]  # type: ignore[assignment]
     """Removes all that CreateBrick made; absent is a success. Fails with BRICK_BUSY and LVM_FAILED."""
+    SyncBricks: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.SyncBricksRequest, _executor_service_pb2.SyncBricksResponse]  # type: ignore[assignment]
+    """Writes what the file systems of bricks hold to their disks: after a power cut the brick directories are there, with
+    the marks that gluster has put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
+    """
     CreateVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.CreateVolumeRequest, _executor_service_pb2.CreateVolumeResponse]  # type: ignore[assignment]
     """Creates, sets up and starts a volume. On failure it removes what it made. Fails with GLUSTER_FAILED and
     GLUSTER_OPTION_NOT_ALLOWED.
@@ -351,6 +359,16 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.DeleteBrickResponse, _abc.Awaitable[_executor_service_pb2.DeleteBrickResponse]]:
         """Removes all that CreateBrick made; absent is a success. Fails with BRICK_BUSY and LVM_FAILED."""
+
+    @_abc_1.abstractmethod
+    def SyncBricks(
+        self,
+        request: _executor_service_pb2.SyncBricksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_service_pb2.SyncBricksResponse, _abc.Awaitable[_executor_service_pb2.SyncBricksResponse]]:
+        """Writes what the file systems of bricks hold to their disks: after a power cut the brick directories are there, with
+        the marks that gluster has put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
+        """
 
     @_abc_1.abstractmethod
     def CreateVolume(
