@@ -99,12 +99,19 @@ class Network:
 
     Args:
         chance: Where fate comes from.
+
+    Attributes:
+        weather: What happens at random.
+        calls: How many there were.
+        mishaps: How many things went wrong.
+        planned: Mishaps that happen once, and how many occasions pass before.
     """
 
     def __init__(self, chance: random.Random) -> None:
         self.weather = Weather()
         self.calls = 0
         self.mishaps = 0
+        self.planned: dict[str, int] = {}
         self._chance = chance
         self._servicers: dict[str, Callable[[], Any]] = {}
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -117,12 +124,17 @@ class Network:
         """A channel, for gRPC's stubs."""
         return Channel(self, target)
 
-    def strikes(self, probability: float) -> bool:
-        """Whether something with this probability happens now."""
-        if probability and self._chance.random() < probability:
-            self.mishaps += 1
-            return True
-        return False
+    def strikes(self, mishap: str) -> bool:
+        """Whether a mishap, called as in `Weather`, happens now: by the weather, or because it was planned."""
+        probability = getattr(self.weather, mishap)
+        happens = bool(probability) and self._chance.random() < probability
+        if mishap in self.planned:
+            self.planned[mishap] -= 1
+            if self.planned[mishap] < 0:
+                del self.planned[mishap]
+                happens = True
+        self.mishaps += happens
+        return happens
 
     async def call(self, target: str, path: str, request: Any, timeout_s: float, metadata: Any) -> Any:
         """One call, as gRPC's client sees it. Raises AioRpcError."""
@@ -130,17 +142,16 @@ class Network:
         if caller is not None and not caller.alive:
             raise asyncio.CancelledError
         self.calls += 1
-        weather = self.weather
         # Also in calm weather: the order of what happens at once is not to be relied on.
         await asyncio.sleep(self._chance.uniform(0.0005, 0.003))
-        if self.strikes(weather.lost):
+        if self.strikes("lost"):
             await asyncio.sleep(_NOTICED_AFTER_S)
             raise _failed(grpc.StatusCode.UNAVAILABLE, "the call got lost")
         copy = type(request).FromString(request.SerializeToString())
-        if self.strikes(weather.late):
+        if self.strikes("late"):
             return await self._late(target, path, copy, timeout_s, metadata)
         answer = self._carry_out(target, path, copy, timeout_s, metadata)
-        if self.strikes(weather.unanswered):
+        if self.strikes("unanswered"):
             await asyncio.sleep(_NOTICED_AFTER_S)
             raise _failed(grpc.StatusCode.UNAVAILABLE, "the answer got lost")
         return answer

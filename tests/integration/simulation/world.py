@@ -1,10 +1,12 @@
 """A whole Brickyard in one thread and in virtual time: topology, allocator, agents and engines. Effects: files."""
 
 import asyncio
+import contextlib
 import contextvars
 import random
 import secrets
-from collections.abc import Callable, Coroutine
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +37,8 @@ from services.executor.settings import NodeSettings, Patience
 from services.topology.access import OPERATION_SERVICE, TOPOLOGY_SERVICE
 from services.topology.bootstrap import Topology
 from tests.integration.faults.comparison import Books, differences, read_books
-from tests.integration.simulation.network import CALLER, CallContext, Caller, Network
+from tests.integration.simulation.clock import VirtualLoop
+from tests.integration.simulation.network import CALLER, CallContext, Caller, Network, owned_task
 
 NODES = 7
 DISKS = 2
@@ -61,16 +64,16 @@ class _Dice(FaultPlan):
 
     def strike(self, node: str, command: str, timeout_s: float) -> Fault | None:
         del timeout_s
-        network, weather = self._world.network, self._world.network.weather
+        network = self._world.network
         if command.startswith(_READING):
             return None
-        if network.strikes(weather.agent_dies):
+        if network.strikes("agent_dies"):
             self._world.restart_agent(node)
             raise NodeLostError(f"the agent of {node} was killed before: {command}")
-        if network.strikes(weather.agent_dies) and not command.startswith("verb "):
+        if not command.startswith("verb ") and network.strikes("agent_dies"):
             self._world.restart_agent(node)
             return Fault(command, "crash-after")
-        if network.strikes(weather.command_fails):
+        if network.strikes("command_fails"):
             return Fault(command, "fail", stderr=f"{command.split(' ', maxsplit=1)[0]} said no")
         return None
 
@@ -254,6 +257,31 @@ class World:
             self._topology.close()
         for agent in self._agents.values():
             agent.journal.close()
+
+
+@contextlib.contextmanager
+def world_of(seed: int) -> Iterator[tuple[VirtualLoop, World]]:
+    """A world with a loop of its own, in memory if there is room; both are gone afterwards."""
+    memory = Path("/dev/shm")
+    with (
+        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        loop = VirtualLoop()
+        loop.set_task_factory(owned_task)
+        asyncio.set_event_loop(loop)
+        world = None
+        try:
+            world = World(Path(directory), seed, patch)
+            yield loop, world
+        finally:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0))
+            if world is not None:
+                world.close()
+            asyncio.set_event_loop(None)
+            loop.close()
 
 
 class _Direct:
