@@ -23,12 +23,13 @@ def type_name(operation: operation_pb2.Operation) -> str:
         removes = operation.spec.set_device_state.state == device_pb2.DEVICE_STATE_FAILED
         return "remove-device" if removes else ""
     if kind == "clean_up":
-        # In Heketi the operation that could not be rolled back stays, as failed. A moved brick is just forgotten there.
-        return "evict-brick" if _cleans_up_after_a_move(operation.spec) else "create-volume"
+        # In Heketi the operation that could not be rolled back stays, as failed.
+        # A brick of a deleted volume, or one that was moved away, is still to be deleted.
+        return "delete-volume" if _deletes(operation.spec) else "create-volume"
     return kind.replace("_", "-") if kind in _KINDS else ""
 
 
-def _cleans_up_after_a_move(spec: operation_pb2.OperationSpec) -> bool:
+def _deletes(spec: operation_pb2.OperationSpec) -> bool:
     return spec.clean_up.volume.state == volume_pb2.VOLUME_STATE_DELETING
 
 
@@ -119,7 +120,7 @@ def _changes(spec: operation_pb2.OperationSpec) -> Iterator[_Change]:
         yield from _bricks("Add brick", spec.create_volume.volume.bricks)
         yield spec.create_volume.volume.id, "Add volume"
     elif kind == "clean_up":
-        did = "Delete brick" if _cleans_up_after_a_move(spec) else "Add brick"
+        did = "Delete brick" if _deletes(spec) else "Add brick"
         yield from _bricks(did, spec.clean_up.volume.bricks)
     elif kind == "delete_volume":
         yield from _bricks("Delete brick", spec.delete_volume.volume.bricks)

@@ -327,7 +327,7 @@ def test_a_dead_disk_does_not_hold_the_volume(scene: Scene) -> None:
     assert scene.shown()["bricks"][1]["path"] in scene.gluster_bricks()[1]
     # What is left is on the node, its space is not given away, and a clean-up is at it.
     pending = scene.world.rest.json("/operations/pending")["pendingoperations"]
-    assert [(each["type_name"], each["status"]) for each in pending] == [("evict-brick", "failed")]
+    assert [(each["type_name"], each["status"]) for each in pending] == [("delete-volume", "failed")]
     assert scene.world.rest.json(f"/operations/pending/{pending[0]['id']}")["changes"] == [
         {"id": scene.brick["id"], "description": "Delete brick"}
     ]

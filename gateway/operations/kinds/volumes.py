@@ -1,5 +1,6 @@
 """Expand, clone and delete a volume: bricks side by side, one call for the gluster volume."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
@@ -16,6 +17,7 @@ from gateway.operations.kinds.steps import (
     brick_nodes_first,
     bricks_by_node,
     create_brick,
+    delete_brick,
     delete_bricks,
     delete_gluster_volume,
     gluster_bricks,
@@ -24,10 +26,19 @@ from gateway.operations.kinds.steps import (
     sync_bricks,
 )
 from gateway.operations.work import Work, all_or_first_error, node_with_id, on_first_answering
+from services.common.errors import BrickyardError
+from services.common.logs import get_logger
+from services.common.reasons import Reason
+
+_log = get_logger()
 
 
 class DeleteVolume:
-    """The gluster volume, then its bricks in parallel. Carried on after a crash; a repeated delete resumes it."""
+    """The gluster volume, then its bricks in parallel. Carried on after a crash.
+
+    While gluster has the volume, a failure leaves all as it was. Without it there is no volume any more, so bricks that
+    their nodes do not remove now are no reason to fail: a clean-up has them as soon as they can be removed.
+    """
 
     redo_after_crash = True
     never_gives_up = False
@@ -37,12 +48,48 @@ class DeleteVolume:
         volume = work.operation.spec.delete_volume.volume
         nodes = await work.nodes_by_id(volume.cluster_id)
         work.progress.total_steps = len(volume.bricks) + 1
+        work.trail.left_brick_ids.clear()
         await delete_gluster_volume(work, volume, nodes, key="delete-volume")
-        reclaimed = await delete_bricks(work, nodes, volume.bricks, key="delete")
+        results = await asyncio.gather(
+            *(delete_brick(work, nodes, brick, key="delete") for brick in volume.bricks), return_exceptions=True
+        )
+        reclaimed = []
+        for brick, result in zip(volume.bricks, results, strict=True):
+            if isinstance(result, BrickyardError) and result.reason is not Reason.LEASE_LOST:
+                work.trail.left_brick_ids.add(brick.id)
+                _log.warning("brick.left_behind", brick_id=brick.id, node_id=brick.node_id, error=result.message)
+            elif isinstance(result, BaseException):
+                raise result
+            elif result.thin_pool_removed:
+                reclaimed.append(brick.id)
         return CommitOperationRequest(removed_bricks=RemovedBricks(reclaimed_brick_ids=reclaimed))
 
-    async def undo(self, work: Work) -> None:
-        """Nothing can be taken back: the volume stays listed, and deleting it again goes on where this one stopped."""
+    async def undo(self, work: Work) -> RemovedBricks | None:
+        """See `Kind.undo`: the volume serves its clients again; if gluster has lost it after all, it is gone."""
+        volume = work.operation.spec.delete_volume.volume
+        nodes = await work.nodes_by_id(volume.cluster_id)
+        work.progress.total_steps = 1
+        work.trail.left_brick_ids.clear()
+
+        async def start(node: Node) -> executor_pb2.StartVolumeResponse:
+            request = executor_pb2.StartVolumeRequest(name=volume.name, volume_id=volume.id)
+            answer: executor_pb2.StartVolumeResponse = await work.change(
+                node, "StartVolume", request, step="start volume again", key=f"{work.undo_key}/start-volume"
+            )
+            return answer
+
+        try:
+            await on_first_answering(work, brick_nodes_first(volume, nodes), start)
+        except BrickyardError as error:
+            if error.reason is Reason.LEASE_LOST:
+                raise
+            if error.reason is not Reason.GLUSTER_VOLUME_NOT_FOUND:
+                # It stays listed, and deleting it again goes on; nobody waits for a node until then.
+                _log.warning("volume.not_started_again", volume_id=volume.id, error=error.message)
+                return None
+            work.trail.left_brick_ids |= {brick.id for brick in volume.bricks}
+            return RemovedBricks()
+        return None
 
 
 class ExpandVolume:

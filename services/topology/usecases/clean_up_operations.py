@@ -1,7 +1,7 @@
 """Bricks that an operation has to leave behind, because their node does not answer or cannot do it. Effects: SQL.
 
 They are handed over to an operation of their own, in the transaction in which the first goes on or ends without them.
-Their space stays taken until that has removed them: reserved if they were to be made, used if they were moved away. The
+Their space stays taken until that has removed them: reserved if they were to be made, used if they are to go. The
 records hold them as those of a volume in name only, which is being made or deleted as they are.
 """
 
@@ -117,12 +117,12 @@ def leave_bricks(tx: Transaction, origin: OperationRow, brick_ids: Collection[st
         lease_us: The first lease of its owner on the clean-up, in microseconds.
 
     Raises:
-        InvalidArgumentError: A brick is neither one of a volume that the operation makes, nor the one that it moves.
+        InvalidArgumentError: A brick is none that the operation makes, deletes or moves away.
     """
     held = {brick.id: brick for brick in bricks_of_operation(tx, origin.id) if _may_be_left(origin, brick)}
     unknown = sorted(set(brick_ids) - set(held))
     if unknown:
-        raise invalid("left_brick_ids", unknown, "are not bricks that the operation makes or moves away")
+        raise invalid("left_brick_ids", unknown, "are not bricks that the operation makes or is to remove")
     bricks = [held[brick_id] for brick_id in sorted(set(brick_ids))]
     leaving = bricks[0].state == BrickState.DELETING
     operation_id, volume_id = _clean_up_id(origin.id, origin.placement_count), new_id()
@@ -155,7 +155,7 @@ def leave_bricks(tx: Transaction, origin: OperationRow, brick_ids: Collection[st
 def _may_be_left(origin: OperationRow, brick: BrickRow) -> bool:
     if origin.kind == OperationKind.EVICT_BRICK:
         return brick.id == origin.target_id
-    return origin.kind == OperationKind.CREATE_VOLUME
+    return origin.kind in (OperationKind.CREATE_VOLUME, OperationKind.DELETE_VOLUME)
 
 
 def _spec(

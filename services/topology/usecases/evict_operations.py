@@ -115,9 +115,7 @@ def _bricks(tx: Transaction, operation: OperationRow) -> tuple[list[BrickRow], B
 
 
 def _abort(tx: Transaction, operation: OperationRow) -> None:
-    old, new = _bricks(tx, operation)
-    if not old:
-        raise invalid("left_brick_ids", operation.target_id, "stays in its volume when the new brick was taken back")
+    _old, new = _bricks(tx, operation)
     books = {row.id: books_of(row) for row in devices_of_operation(tx, operation.id)}
     released = {new.device_id: books[new.device_id].release(needed_bytes(new))}
     store_books(tx, released, revision=advance(tx, operation.cluster_id))

@@ -336,6 +336,10 @@ def abort(
     def finish(tx: Transaction, row: OperationRow) -> operation_pb2.Operation:
         rules = _RULES[row.kind]
         if request.left_brick_ids:
+            if row.kind != OperationKind.CREATE_VOLUME and not request.HasField("removed_bricks"):
+                raise invalid(
+                    "left_brick_ids", list(request.left_brick_ids), "stay in their volume without removed_bricks"
+                )
             leave_bricks(tx, row, request.left_brick_ids, lease_us=lease_us(duration_s(request.lease_duration)))
         if not (request.HasField("removed_bricks") or request.HasField("expanded_block_volume")):
             rules.abort(tx, row)

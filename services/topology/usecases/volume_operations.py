@@ -119,7 +119,12 @@ def _commit_delete(
 ) -> None:
     if outcome.WhichOneof("outcome") != "removed_bricks":
         raise invalid("outcome", outcome.WhichOneof("outcome"), "must be removed_bricks for a deleted volume")
-    forget_bricks(tx, operation, outcome.removed_bricks, volumes=-1)
+    _forget(tx, operation, outcome.removed_bricks)
+
+
+def _forget(tx: Transaction, operation: OperationRow, removed: operation_service_pb2.RemovedBricks) -> None:
+    # Bricks that were left to a clean-up are its own already.
+    forget_bricks(tx, operation, removed, volumes=-1)
     delete_volume(tx, operation.target_id)
 
 
@@ -128,5 +133,13 @@ def _abort_delete(tx: Transaction, operation: OperationRow) -> None:
     set_state(tx, operation.target_id, VolumeState.ACTIVE, holder=None)
 
 
+def _keep_deleted(
+    tx: Transaction, operation: OperationRow, request: operation_service_pb2.AbortOperationRequest
+) -> None:
+    _forget(tx, operation, request.removed_bricks)
+
+
 CREATE_VOLUME = KindRules(locate=_locate_create, begin=_begin_create, commit=_commit_create, abort=_abort_create)
-DELETE_VOLUME = KindRules(locate=_locate_delete, begin=_begin_delete, commit=_commit_delete, abort=_abort_delete)
+DELETE_VOLUME = KindRules(
+    locate=_locate_delete, begin=_begin_delete, commit=_commit_delete, abort=_abort_delete, keep=_keep_deleted
+)

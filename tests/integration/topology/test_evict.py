@@ -208,11 +208,32 @@ def test_only_the_moved_brick_can_be_left_and_only_behind_the_exchange(setting: 
 
 
 def test_other_kinds_keep_nothing(setting: Setting) -> None:
-    operation = setting.world.begin(delete_spec(setting.volume.id))
+    more = more_bricks(setting.members, first_set=1, set_size=3)
+    operation = setting.world.begin(expand_spec(setting.volume.id, more))
     with pytest.raises(InvalidArgumentError):
         setting.world.abort(operation, removed_bricks={})
     with pytest.raises(InvalidArgumentError):
-        setting.world.commit(operation)
+        setting.world.commit(operation, left_brick_ids=[more[0].id], lease_duration=LEASE)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_bricks_of_a_deleted_volume_are_left_to_a_clean_up(setting: Setting, *, failed: bool) -> None:
+    world, (first, second, third) = setting.world, setting.volume.bricks
+    operation = world.begin(delete_spec(setting.volume.id))
+    with pytest.raises(InvalidArgumentError):
+        world.commit(operation)
+    left: dict[str, Any] = {"left_brick_ids": [first.id, third.id], "lease_duration": LEASE}
+    with pytest.raises(InvalidArgumentError):
+        world.abort(operation, **left)
+    end = world.abort if failed else world.commit
+    ended = end(operation, removed_bricks=reclaimed(second.id), **left)
+    with pytest.raises(NotFoundError):
+        volumes.get(world.store, setting.volume.id)
+    assert [world.space(each.device_id) for each in (first, second, third)] == [(NEEDED, 0), (0, 0), (NEEDED, 0)]
+    assert world.violations() == []
+    world.commit(watching.get(world.store, clean_up_id(ended)), removed_bricks=reclaimed(first.id, third.id))
+    assert [world.space(each.device_id) for each in (first, third)] == [(0, 0), (0, 0)]
+    assert world.violations() == []
 
 
 def test_only_the_moved_brick_can_be_reclaimed(setting: Setting) -> None:

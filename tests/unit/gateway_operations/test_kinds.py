@@ -7,10 +7,17 @@ from typing import Any
 import pytest
 
 from brickyard.topology.v1 import node_pb2, operation_pb2
+from brickyard.topology.v1.operation_service_pb2 import RemovedBricks
 from gateway.operations.kinds import KINDS
 from gateway.operations.settings import NodePatience
 from gateway.operations.work import Progress, Work
-from services.common.errors import BrickyardError, InternalError, NotFoundError, UnavailableError
+from services.common.errors import (
+    BrickyardError,
+    FailedPreconditionError,
+    InternalError,
+    NotFoundError,
+    UnavailableError,
+)
 from services.common.reasons import Reason
 from tests.unit.gateway_operations.fakes import CLUSTER, KIND_OF, FakeAgents, node, run, spec
 
@@ -105,9 +112,37 @@ def test_the_volume_stays_when_no_node_answers(agents: FakeAgents) -> None:
     assert agents.calls("DeleteBrick") == []
 
 
-@pytest.mark.parametrize(
-    "kind", ["delete_volume", "delete_node", "delete_device", "set_node_state", "set_device_state"]
-)
+def test_bricks_that_can_not_be_removed_now_are_left_to_a_clean_up(agents: FakeAgents) -> None:
+    agents.failures["node1", "DeleteBrick"] = [FailedPreconditionError(Reason.BRICK_BUSY, "busy")]
+    agents.failures["node3", "DeleteBrick"] = [UNREACHABLE]
+    work = work_of("delete_volume", agents)
+    outcome = run(kind_of(work).run(work))
+    assert list(outcome.removed_bricks.reclaimed_brick_ids) == []
+    assert work.trail.left_brick_ids == {"01" * 16, "03" * 16}
+    # Carried on by another driver, it is asked of all again.
+    run(kind_of(work).run(work))
+    assert work.trail.left_brick_ids == set()
+
+
+def test_a_volume_that_gluster_kept_serves_again(agents: FakeAgents) -> None:
+    work = work_of("delete_volume", agents)
+    assert kind_of(work).redo_after_crash
+    assert run(kind_of(work).undo(work)) is None
+    assert asked(agents) == [("node1", "StartVolume")]
+    agents.down = {"node1", "node2", "node3"}
+    # It stays listed; nobody waits for a node.
+    assert run(kind_of(work).undo(work)) is None
+    assert work.trail.left_brick_ids == set()
+
+
+def test_a_volume_that_gluster_lost_is_gone_although_its_delete_failed(agents: FakeAgents) -> None:
+    agents.failures["node1", "StartVolume"] = [NotFoundError(Reason.GLUSTER_VOLUME_NOT_FOUND, "no such volume")]
+    work = work_of("delete_volume", agents)
+    assert run(kind_of(work).undo(work)) == RemovedBricks()
+    assert work.trail.left_brick_ids == {"01" * 16, "02" * 16, "03" * 16}
+
+
+@pytest.mark.parametrize("kind", ["delete_node", "delete_device", "set_node_state", "set_device_state"])
 def test_nothing_is_undone_where_redoing_is_the_rule(agents: FakeAgents, kind: str) -> None:
     work = work_of(kind, agents)
     assert kind_of(work).redo_after_crash

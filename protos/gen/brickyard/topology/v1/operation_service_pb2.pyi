@@ -209,7 +209,9 @@ class CommitOperationRequest(_message.Message):
 
     @_builtins.property
     def left_brick_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """For EVICT_BRICK: the old brick, when its node did not remove it; an operation of kind CLEAN_UP gets it."""
+        """For EVICT_BRICK the old brick, for DELETE_VOLUME all bricks, that their nodes did not remove; an operation of kind
+        CLEAN_UP gets them.
+        """
 
     @_builtins.property
     def lease_duration(self) -> _duration_pb2.Duration:
@@ -430,7 +432,7 @@ class AbortOperationRequest(_message.Message):
     @_builtins.property
     def removed_bricks(self) -> Global___RemovedBricks:
         """For EVICT_BRICK that failed after gluster had taken the new brick: the old one is forgotten, the new one stays.
-        Unset when the new one was taken back.
+        For DELETE_VOLUME that failed, and gluster has no such volume any more. Unset when all is as it was.
         """
 
     @_builtins.property
