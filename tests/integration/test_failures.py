@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.stack import ON_SQLITE, Stack
+from tests.integration.stack import ON_SQLITE, Stack, wait_until
 from tests.integration.world import Cluster, World
 
 SAID = "the tool said: no"
@@ -95,7 +95,7 @@ def _volume(world: World, cluster: Cluster) -> str:
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("command", ["verb DeleteVolume", "^gluster volume stop", "verb DeleteBrick", "lvm lvremove"])
+@pytest.mark.parametrize("command", ["verb DeleteVolume", "^gluster volume stop"])
 def test_failed_delete_keeps_the_volume_listed_and_can_be_repeated(world: World, command: str) -> None:
     cluster = world.cluster(3)
     volume = _volume(world, cluster)
@@ -106,4 +106,22 @@ def test_failed_delete_keeps_the_volume_listed_and_can_be_repeated(world: World,
     assert world.rest.json(f"/volumes/{volume}")["id"] == volume
     assert world.stack.stubs().violations() == []
     assert world.rest.change("DELETE", f"/volumes/{volume}").status_code == 204
+    cluster.assert_untouched()
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("command", ["verb DeleteBrick", "^umount", "lvm lvremove"])
+def test_a_brick_that_can_not_be_removed_is_removed_later_by_itself(world: World, command: str) -> None:
+    cluster = world.cluster(3)
+    volume = _volume(world, cluster)
+    with world.stack.fault({"command": command, "stderr": SAID, "times": 0, "node": cluster.hostnames[0]}):
+        # Gluster has no such volume any more, so there is none.
+        assert world.rest.change("DELETE", f"/volumes/{volume}").status_code == 204
+        assert world.rest.send("GET", f"/volumes/{volume}").status_code == 404
+        (pending,) = world.rest.json("/operations/pending")["pendingoperations"]
+        assert (pending["type_name"], pending["status"]) == ("delete-volume", "failed")
+        assert world.stack.stubs().violations() == []
+    world.rest.send("POST", "/operations/pending/cleanup", {"operations": [pending["id"]]})
+    wait_until(lambda: not world.rest.json("/operations/pending")["pendingoperations"], "the clean-up")
+    assert world.stack.stubs().violations() == []
     cluster.assert_untouched()
