@@ -14,8 +14,9 @@ from services.executor.tools import Tools
 from services.executor.volumes import find_volume, get_volume, gluster_error, owner_of, run_changes, run_read
 
 _log = get_logger()
-# How often the heal is started before it is left to the daemons' own rounds.
+# How often the heal is started, and looked at, before it is left to the daemons' own rounds.
 _HEAL_STARTS = 4
+_HEAL_LOOKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +108,10 @@ def _start_heal(tools: Tools, spec: ReplacementSpec, *, everything: bool) -> Non
 
     Gluster tells them of the new brick before its process answers; as seen with several volumes, some then wait for
     their next round. With full copies gluster has marked what the new brick lacks; of a dispersed volume (`everything`)
-    all is looked at.
+    all is looked at. The exchange restarts the daemons: until that of each node is up again, gluster refuses.
     """
-    before = 0
-    for _ in range(_HEAL_STARTS):
+    before, starts = 0, 0
+    for _ in range(_HEAL_LOOKS):
         told = {status.name: status for status in heal_status(tools, spec.name)}
         pending = sum(max(0, status.pending_count) for status in told.values())
         connected = spec.new in told and told[spec.new].connected
@@ -119,9 +120,13 @@ def _start_heal(tools: Tools, spec: ReplacementSpec, *, everything: bool) -> Non
         if connected:
             with tools.locks.gluster:
                 _done, complaint = run_changes(tools, [gluster.start_heal(spec.name, everything=everything)])
-            if complaint:
+            if not complaint:
+                starts += 1
+                before, everything = pending, False
+            elif not reports.says_no_heal_daemon(complaint):
                 raise gluster_error(complaint, volume=spec.name)
-            before, everything = pending, False
+        if starts == _HEAL_STARTS:
+            break
         tools.pause(tools.patience.heal_pause_s)
     _log.info("volume.heal_pending", volume=spec.name, pending=before)
 

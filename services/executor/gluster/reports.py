@@ -219,6 +219,11 @@ def count_successes(stdout: str) -> int:
     return len(_SUCCESS.findall(stdout))
 
 
+def says_no_heal_daemon(text: str) -> bool:
+    """Whether a heal could not be started because a node's daemon is down, as it is for moments while bricks change."""
+    return "Self-heal daemon is not running" in text
+
+
 def says_locked(text: str) -> bool:
     """Whether a command failed because another one holds gluster's locks; repeating helps."""
     lowered = text.lower()

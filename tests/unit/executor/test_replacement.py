@@ -181,6 +181,17 @@ def test_settling_a_volume_that_is_gone() -> None:
     assert lab.node(4).settle_replacement(new_brick(lab)) is False
 
 
+def test_a_heal_is_started_once_the_daemons_are_up_again() -> None:
+    lab = lab_of_four()
+    lab.node(1).delete_volume(SOURCE, VOLUME_ID)
+    lab.node(1).create_volume(replace(lab.volume(), layout=dispersed(2, 1)))
+    said = "Staging failed on node2. Error: Self-heal daemon is not running. Check self-heal daemon log file."
+    lab.fail("gluster volume heal", name="heal", stderr=said, exit_code=1, times=3)
+    lab.node(4).replace_brick(new_brick(lab), old_brick(lab))
+    assert lab.fleet.faults.hits("heal") == 3
+    assert lab.simulated(1).volumes()[SOURCE].heals == 1
+
+
 def test_heal_status_names_every_brick() -> None:
     lab = lab_of_four()
     lab.simulated(1).volumes()[SOURCE].heal_entries[old_brick(lab, 1)] = 3
