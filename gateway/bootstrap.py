@@ -153,8 +153,8 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     rest_socket = _rest_socket(settings.rest)
     clients = Clients(settings.addresses)
     agents = MeasuredAgents(clients.agents)
-    engine, use_cases = _core(settings, clients, agents)
     collector = FactsCollector(health=clients.health, agents=agents, interval_s=settings.facts_interval_s)
+    engine, use_cases = _core(settings, clients, agents, collector)
     state = HealthUseCases(
         health=clients.health, allocator=clients.allocator, collector=collector, settings=settings.provisioning
     )
@@ -198,7 +198,7 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
 
 
 def _core(
-    settings: GatewaySettings, clients: Clients, agents: AgentCaller
+    settings: GatewaySettings, clients: Clients, agents: AgentCaller, collector: FactsCollector
 ) -> tuple[OperationEngine, BlockVolumeUseCases]:
     async def list_nodes(cluster_id: str) -> Any:
         return await use_cases.list_nodes(cluster_id)
@@ -224,5 +224,6 @@ def _core(
         agents=agents,
         engine=engine,
         settings=settings.provisioning,
+        look_again=collector.look_again,
     )
     return engine, use_cases

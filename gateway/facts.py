@@ -22,6 +22,7 @@ from services.common.logs import get_logger
 _log = get_logger()
 # A look takes a few processes on the node: a second, and a few on a busy one.
 LOOK_TIMEOUT_S = 10.0
+_LOOK_AGAIN_S = 3.0
 # Enough for hundreds of nodes in a round, and few enough for one event loop.
 _PARALLEL = 32
 _ROUND = 1000
@@ -76,6 +77,16 @@ class FactsCollector:
             BrickyardError: CLUSTER_NOT_FOUND, or the topology does not answer.
         """
         await self._collect(cluster_id, 0)
+
+    async def look_again(self) -> None:
+        """Looks at all nodes now, for a short while: somebody waits whose request failed for nodes that were down."""
+        try:
+            async with asyncio.timeout(_LOOK_AGAIN_S):
+                await self.refresh()
+        except TimeoutError:
+            _log.info("facts.look_again_unfinished", seconds=_LOOK_AGAIN_S)
+        except BrickyardError as error:
+            _log.warning("facts.topology_unreachable", reason=error.reason.value, message=error.message)
 
     async def _collect(self, cluster_id: str, interval_s: float) -> None:
         interval = Duration()

@@ -21,6 +21,7 @@ from services.common.reasons import Reason
 _log = get_logger()
 # A plan is outdated when somebody else took the space in between; after so many times the cluster is too contended.
 _MAX_PLANS = 8
+LookAgain = Callable[[], Awaitable[None]]
 
 
 class GatewayUseCases(PreviewUseCases):
@@ -35,11 +36,16 @@ class GatewayUseCases(PreviewUseCases):
         agents: AgentCaller,
         engine: OperationEngine,
         settings: ProvisioningSettings,
+        look_again: LookAgain | None = None,
     ) -> None:
-        """`topology`, `operations` and `allocator` are the stubs of those services."""
+        """`topology`, `operations` and `allocator` are the stubs of those services.
+
+        `look_again` looks at all nodes now; without it, what was seen last decides which nodes are down.
+        """
         super().__init__(topology=topology, operations=operations, agents=agents, engine=engine)
         self._allocator = allocator
         self._settings = settings
+        self._look_again = look_again
 
     async def create_volume(self, volume: NewVolume, *, request_id: str | None = None) -> operation_pb2.Operation:
         """See `UseCases`."""
@@ -101,10 +107,20 @@ class GatewayUseCases(PreviewUseCases):
     async def _plan(self, request: PlanVolumeRequest) -> PlanVolumeResponse:
         """A plan; a busy server says so first, also where no plan fits (Heketi's order)."""
         try:
-            plan: PlanVolumeResponse = await call_aio(self._allocator.PlanVolume, request)
+            try:
+                return await self._planned(request)
+            except BrickyardError as error:
+                if self._look_again is None or not int(error.metadata.get("down_device_count") or 0):
+                    raise
+            # A node that was down a minute ago may be back.
+            await self._look_again()
+            return await self._planned(request)
         except BrickyardError:
             await self._engine.check_slot()
             raise
+
+    async def _planned(self, request: PlanVolumeRequest) -> PlanVolumeResponse:
+        plan: PlanVolumeResponse = await call_aio(self._allocator.PlanVolume, request)
         return plan
 
     async def plan_again(

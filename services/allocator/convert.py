@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import UTC
 from itertools import zip_longest
 
 from brickyard.allocator.v1 import allocator_service_pb2 as pb
@@ -30,6 +31,10 @@ _DEVICE_STATES = {
     device_pb2.DEVICE_STATE_OFFLINE: model.DeviceState.OFFLINE,
     device_pb2.DEVICE_STATE_FAILED: model.DeviceState.FAILED,
 }
+_OUTAGES = {
+    inventory_pb2.OUTAGE_KIND_SILENT: "does not answer",
+    inventory_pb2.OUTAGE_KIND_GLUSTERD_DOWN: "has no running glusterd",
+}
 _DURABILITY_TYPES = {
     volume_pb2.DURABILITY_TYPE_UNSPECIFIED: model.DurabilityType.NONE,
     volume_pb2.DURABILITY_TYPE_NONE: model.DurabilityType.NONE,
@@ -47,6 +52,12 @@ _MAX_DETAILS = 1900
 # Short values beside the long ones.
 _OTHER_METADATA = 100
 _MAX_OPERATIONS_IN_ERROR = 2
+
+
+def outage(message: inventory_pb2.NodeOutage) -> str:
+    """What is wrong with a node, since when, in words that follow its name."""
+    since = message.since_time.ToDatetime(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{_OUTAGES.get(message.kind, 'is down')} since {since}"
 
 
 def node(message: inventory_pb2.InventoryNode) -> model.InventoryNode:
@@ -154,6 +165,7 @@ def refusal_error(cluster_id: str, wanted: model.VolumeRequest, refusal: Refusal
         rule=wanted.tag_rule,
         stopped_by=refusal.stopped_by.value if refusal.stopped_by else "",
         device_count=len(refusal.devices),
+        down_device_count=sum(verdict.reason is DeviceReason.NODE_DOWN for verdict in refusal.devices),
         devices=device_details(refusal.devices),
     )
 
@@ -214,7 +226,7 @@ def device_explanations(
                 path=about.path,
                 zone=holder.zone,
                 reason=verdict.reason.value,
-                text=device_text(verdict, tag_rule),
+                text=device_text(verdict, tag_rule, holder.outage),
                 total_bytes=about.total_bytes,
                 free_bytes=verdict.free_bytes,
                 needed_bytes=verdict.needed_bytes,

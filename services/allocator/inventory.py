@@ -1,8 +1,8 @@
 """The allocator's view of the clusters, kept warm: it asks topology only for what changed since it last looked."""
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from brickyard.topology.v1.topology_service_pb2 import GetInventoryRequest, GetInventoryResponse
 from services.allocator import convert
@@ -44,8 +44,12 @@ class InventoryCache:
             self._known.pop(cluster_id, None)
             raise
         if known is not None and not answer.complete and answer.revision == known.index.revision:
-            return known.index
-        fresh = _updated(cluster_id, known, answer)
+            fresh = known
+        else:
+            fresh = _updated(cluster_id, known, answer)
+        fresh = _with_outages(fresh, {each.node_id: convert.outage(each) for each in answer.outages})
+        if fresh is known:
+            return fresh.index
         with self._lock:
             newest = self._known.get(cluster_id)
             if newest is None or newest.index.revision <= fresh.index.revision:
@@ -59,6 +63,33 @@ class _Known:
 
     index: PlacementIndex
     checked_revision: int
+
+
+def _with_outages(known: _Known, outages: Mapping[str, str]) -> _Known:
+    """The same with the nodes that are down now. Outages have no revision: they come and go without a change of books.
+
+    They are rare, so that the index is simply made anew when one begins or ends.
+    """
+    index = known.index
+    nodes = {
+        node_id: replace(node, outage=outages.get(node_id, ""))
+        for node_id, node in index.nodes.items()
+        if node.outage != outages.get(node_id, "")
+    }
+    if not nodes:
+        return known
+    return replace(
+        known,
+        index=PlacementIndex(
+            Inventory(
+                index.cluster_id,
+                index.revision,
+                tuple({**index.nodes, **nodes}.values()),
+                tuple(index.devices.values()),
+                tuple(index.node_sets),
+            )
+        ),
+    )
 
 
 def _updated(cluster_id: str, known: _Known | None, answer: GetInventoryResponse) -> _Known:

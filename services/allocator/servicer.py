@@ -301,6 +301,7 @@ def _all_refused(refusals: Mapping[str, BrickyardError], *, eligible: bool) -> B
         stage="placement" if eligible else "eligibility",
         clusters=clusters,
         devices=convert.merged_details((error.metadata.get("devices", "[]") for error in refusals.values()), clusters),
+        down_device_count=sum(int(error.metadata.get("down_device_count", 0)) for error in refusals.values()),
     )
 
 

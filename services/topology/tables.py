@@ -377,6 +377,10 @@ class NodeObservationRow(_Row, table=True):
     # The serialised NodeFacts.
     facts: bytes | None = Field(default=None, sa_type=LargeBinary)
     unreachable_since_us: int | None = Field(default=None, sa_type=BigInteger)
+    # The first turn of those without a break at which glusterd did not run.
+    glusterd_down_since_us: int | None = Field(default=None, sa_type=BigInteger)
+    # When a gateway was told last to empty it; None once it answers again.
+    eviction_time_us: int | None = Field(default=None, sa_type=BigInteger)
     error: str = Field(sa_type=Text)
 
 

@@ -74,7 +74,7 @@ class FakeTopology:
         if known is None:
             raise NotFoundError(Reason.CLUSTER_NOT_FOUND, f"cluster {request.cluster_id!r} not found")
         if request.since_revision == known.revision:
-            return topology_service_pb2.GetInventoryResponse(revision=known.revision)
+            return topology_service_pb2.GetInventoryResponse(revision=known.revision, outages=known.outages)
         return known
 
     def list_candidates(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from brickyard.allocator.v1 import allocator_service_pb2 as pb
-from brickyard.topology.v1 import device_pb2, node_pb2, volume_pb2
+from brickyard.topology.v1 import device_pb2, inventory_pb2, node_pb2, volume_pb2
 from services.common.errors import (
     BrickyardError,
     FailedPreconditionError,
@@ -64,6 +64,34 @@ def test_nodes_and_devices_can_be_left_out(topology: FakeTopology, ask: Request)
     seen = {brick.node_id for _ in range(12) for brick in ask("PlanVolume", **free).bricks}
     assert len(seen) > 3
     refused(ask, ResourceExhaustedError, Reason.NO_SPACE, excluded_node_ids=nodes[:3])
+
+
+def test_nodes_that_are_down_are_left_out_while_they_are(topology: FakeTopology, ask: Request) -> None:
+    """Outages have no revision: the inventory is the same before, during and after."""
+    topology.add(ONE, nodes=4)
+    inventory = topology.inventories[ONE]
+    down = inventory.nodes[1]
+    asked: dict[str, Any] = {"size_bytes": GIB, "rules": rules(seed="", strategy="ring"), "cluster_ids": [ONE]}
+    assert len({brick.node_id for _ in range(12) for brick in ask("PlanVolume", **asked).bricks}) == 4
+    inventory.outages.add(node_id=down.id, kind=inventory_pb2.OUTAGE_KIND_SILENT).since_time.FromSeconds(1_700_000_000)
+    inventory.outages.add(node_id="e" * 32, kind=inventory_pb2.OUTAGE_KIND_SILENT)
+    left = {brick.node_id for _ in range(6) for brick in ask("PlanVolume", **asked).bricks}
+    assert left == {node.id for node in inventory.nodes} - {down.id}
+    (found,) = ask("ExplainVolume", volume=pb.PlanVolumeRequest(**asked)).clusters
+    assert {each.hostname: each.text for each in found.devices}["node2"] == (
+        "the node does not answer since 2023-11-14T22:13:20Z"
+    )
+    inventory.outages.add(
+        node_id=inventory.nodes[2].id, kind=inventory_pb2.OUTAGE_KIND_GLUSTERD_DOWN
+    ).since_time.FromSeconds(1_700_000_060)
+    error = refused(ask, ResourceExhaustedError, Reason.NO_SPACE, cluster_ids=[ONE])
+    assert (
+        "2 of 4 devices are on nodes that are down (node2 does not answer since 2023-11-14T22:13:20Z, "
+        "node3 has no running glusterd since 2023-11-14T22:14:20Z)"
+    ) in error.message
+    assert error.metadata["down_device_count"] == "2"
+    del inventory.outages[:]
+    assert len({brick.node_id for _ in range(12) for brick in ask("PlanVolume", **asked).bricks}) == 4
 
 
 def test_space_that_will_be_free_can_be_planned_with(topology: FakeTopology, ask: Request) -> None:

@@ -79,6 +79,22 @@ def test_a_look_on_demand(stack: Stack, world: World) -> None:
     assert kinds(health(stack, cluster, refresh=True)) == []
 
 
+def test_a_silent_node_gets_no_bricks_until_it_is_back(stack: Stack, world: World) -> None:
+    cluster = world.cluster(3)
+    with dead(stack, cluster.hostnames[1]):
+        health(stack, cluster, refresh=True)
+        made = world.rest.made(
+            "/volumes", {**cluster.volume_body(1), "durability": {"type": "replicate", "replicate": {"replica": 2}}}
+        )
+        assert {brick["node"] for brick in made["bricks"]} == {cluster.nodes[0], cluster.nodes[2]}
+        refused = world.rest.send("POST", "/volumes", cluster.volume_body(1))
+        assert refused.status_code == 500
+        assert refused.text.startswith("Failed to allocate new volume: No space")
+        assert f"on nodes that are down ({cluster.hostnames[1]} does not answer since 20" in refused.text
+    # It answers again, which is found out when it is needed.
+    assert len(world.rest.made("/volumes", cluster.volume_body(1))["bricks"]) == 3
+
+
 def test_facts_agree_with_the_books(stack: Stack, world: World) -> None:
     """Whatever was made, grown and removed: used, free and total are those of LVM, to the byte."""
     cluster = world.cluster(3, disks=2)

@@ -98,7 +98,7 @@ def state_reason(node: InventoryNode, device: InventoryDevice) -> Reason | None:
     """Why state or health keep a device out; None if they do not."""
     if node.state is not NodeState.ONLINE:
         return _NODE_REASONS[node.state]
-    if node.healthy is False:
+    if node.outage:
         return Reason.NODE_DOWN
     if device.state is not DeviceState.ONLINE:
         return _DEVICE_REASONS[device.state]

@@ -16,7 +16,6 @@ _TEXTS = {
     Reason.EXCLUDED: "left out on request",
     Reason.NODE_OFFLINE: "the node is set offline",
     Reason.NODE_FAILED: "the node is set failed",
-    Reason.NODE_DOWN: "the node does not answer",
     Reason.DEVICE_OFFLINE: "the device is set offline",
     Reason.DEVICE_FAILED: "the device is set failed",
     Reason.ARBITER_CLASS: "its arbiter tag forbids such a brick",
@@ -28,8 +27,10 @@ _TEXTS = {
 }
 
 
-def device_text(verdict: DeviceVerdict, tag_rule: str) -> str:
-    """The verdict in words; `tag_rule` is that of the request."""
+def device_text(verdict: DeviceVerdict, tag_rule: str, outage: str) -> str:
+    """The verdict in words; `tag_rule` is that of the request, `outage` that of the device's node."""
+    if verdict.reason is Reason.NODE_DOWN:
+        return f"the node {outage}"
     if verdict.reason is Reason.TAG_MISMATCH:
         return f"its tags do not match {tag_rule}"
     if verdict.reason in {Reason.TOO_SMALL, Reason.RESERVED}:

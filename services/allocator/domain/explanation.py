@@ -14,6 +14,8 @@ from services.allocator.domain.space import WorkingSpace
 from services.common.units import GIB, KIB, MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from services.allocator.domain.index import PlacementIndex
     from services.allocator.domain.model import InventoryDevice, Placement, VolumeRequest
     from services.allocator.domain.strategies.base import RoleNeed
@@ -21,10 +23,10 @@ if TYPE_CHECKING:
 _UNAVAILABLE = {
     Reason.NODE_OFFLINE,
     Reason.NODE_FAILED,
-    Reason.NODE_DOWN,
     Reason.DEVICE_OFFLINE,
     Reason.DEVICE_FAILED,
 }
+_MOST_NODES_NAMED = 3
 _HAS_ROOM = {Reason.FITS, Reason.NO_ARBITER, Reason.NODE_TAKEN, Reason.ZONE_TAKEN}
 
 
@@ -182,7 +184,7 @@ def _cause(index: PlacementIndex, request: VolumeRequest, failure: Failure, verd
     if failure.kind is RefusalKind.NO_NODES:
         return "No nodes: the cluster has none"
     if failure.kind is RefusalKind.NO_ONLINE_DEVICES:
-        counts = _counts(request, verdicts)
+        counts = _counts(index, request, verdicts)
         return "No online devices: " + (", ".join(counts) if counts else "the cluster has no devices")
     if failure.kind is RefusalKind.MIN_BRICK_SIZE:
         return f"Bricks too small: {size} as {request.durability} makes bricks below {gib(limits.min_brick_bytes)}"
@@ -226,7 +228,7 @@ def _no_space(
     else:
         text += f"; {_only(len(having), place)} {'room for data' if arbiter else 'it'}"
         text += _best_of_lacking(index, lacking, strict=strict)
-    return "; ".join([text, *_counts(request, verdicts)])
+    return "; ".join([text, *_counts(index, request, verdicts)])
 
 
 def _several(count: int, noun: str) -> str:
@@ -271,11 +273,24 @@ def _best_of_lacking(index: PlacementIndex, lacking: dict[str | int, DeviceVerdi
     return f" ({name}: {gib(best.free_bytes)} free on its best device)"
 
 
-def _counts(request: VolumeRequest, verdicts: tuple[DeviceVerdict, ...]) -> list[str]:
+def down_text(index: PlacementIndex, verdicts: Iterable[DeviceVerdict]) -> str:
+    """What devices are on whose nodes are down: the nodes and since when, at most a few of them."""
+    nodes = sorted(
+        {index.nodes[verdict.node_id] for verdict in verdicts if verdict.reason is Reason.NODE_DOWN},
+        key=lambda node: (node.hostname, node.id),
+    )
+    named = [f"{node.hostname or node.id} {node.outage}" for node in nodes[:_MOST_NODES_NAMED]]
+    if len(nodes) > len(named):
+        named.append(f"and {len(nodes) - len(named)} more")
+    return f"on nodes that are down ({', '.join(named)})"
+
+
+def _counts(index: PlacementIndex, request: VolumeRequest, verdicts: tuple[DeviceVerdict, ...]) -> list[str]:
     """How many devices are out of the question, and why."""
     reasons = Counter(verdict.reason for verdict in verdicts)
     counted = (
         (sum(reasons[reason] for reason in _UNAVAILABLE), "offline"),
+        (reasons[Reason.NODE_DOWN], down_text(index, verdicts)),
         (reasons[Reason.EXCLUDED], "left out on request"),
         (reasons[Reason.TAG_MISMATCH], f"outside the tag rule {request.tag_rule}"),
         (reasons[Reason.ARBITER_CLASS], "of the wrong arbiter class"),

@@ -87,12 +87,15 @@ class InventoryDevice:
 
 @dataclass(frozen=True, slots=True)
 class InventoryNode:
-    """A node as the planner sees it; `healthy` None means nobody has asked yet, which counts as well."""
+    """A node as the planner sees it.
+
+    `outage` tells what is wrong with it, e.g. "does not answer since ..."; empty when it is well or nothing is known.
+    """
 
     id: str
     zone: int = 1
     state: NodeState = NodeState.ONLINE
-    healthy: bool | None = None
+    outage: str = ""
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     hostname: str = ""
 

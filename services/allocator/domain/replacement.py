@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.allocator.domain.constraints import DeviceFilter, TagRule, parsed_tag_rule, state_reason
-from services.allocator.domain.explanation import Attempt, gib, role_verdict, with_reason
+from services.allocator.domain.explanation import Attempt, down_text, gib, role_verdict, with_reason
 from services.allocator.domain.model import BrickRole, PlacedBrick, ZoneRule
 from services.allocator.domain.refusal import DeviceVerdict, PlacementRefused, Reason, Refusal, RefusalKind
 from services.allocator.domain.space import NeedTable, WorkingSpace
@@ -163,7 +163,6 @@ _COUNTED = (
         (
             Reason.NODE_OFFLINE,
             Reason.NODE_FAILED,
-            Reason.NODE_DOWN,
             Reason.DEVICE_OFFLINE,
             Reason.DEVICE_FAILED,
         ),
@@ -198,4 +197,7 @@ def _sentence(
                 f"has {gib(max(best.free_bytes, 0))} free)"
             )
         parts.append(part)
+    down = counts[Reason.NODE_DOWN]
+    if down:
+        parts.append(f"{down} of {others} {'is' if down == 1 else 'are'} {down_text(index, verdicts)}")
     return f"{text}; {'; '.join(parts)}."

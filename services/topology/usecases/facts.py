@@ -99,9 +99,16 @@ def record(
         row = tx.first(NodeObservationRow, _OBSERVATION, {"id": node_id})
         if row is None or (row.observe_time_us or 0) > turn_time_us:
             return
-        changed: dict[str, object] = {"unreachable_since_us": None, "error": ""}
         if seen is not None:
-            changed |= {"facts": seen.SerializeToString(deterministic=True), "observe_time_us": turn_time_us}
+            down_since_us = None if seen.glusterd_running else row.glusterd_down_since_us or turn_time_us
+            changed: dict[str, object] = {
+                "facts": seen.SerializeToString(deterministic=True),
+                "observe_time_us": turn_time_us,
+                "unreachable_since_us": None,
+                "glusterd_down_since_us": down_since_us,
+                "eviction_time_us": None,
+                "error": "",
+            }
         else:
             changed = {"unreachable_since_us": row.unreachable_since_us or turn_time_us, "error": error}
         tx.run(update(NODE_OBSERVATION).where(NODE_OBSERVATION.c.node_id == node_id).values(**changed))

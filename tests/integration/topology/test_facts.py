@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from brickyard.topology.v1 import health_pb2, node_pb2, volume_pb2
+from brickyard.topology.v1 import health_pb2, inventory_pb2, node_pb2, volume_pb2
 from services.common.errors import NotFoundError
 from services.common.units import GIB
-from services.topology.usecases import devices, facts, health
+from services.topology.domain.health import STALE_AFTER_US
+from services.topology.usecases import devices, facts, health, inventory
 from tests.unit.topology.builders import METADATA_BYTES, World, create_spec, delete_node_spec, volume_message
 
 MINUTE_US = 60_000_000
@@ -69,6 +70,40 @@ def volume(world: World) -> volume_pb2.Volume:
     made = world.volume(cluster.id, world.devices(cluster.id, 3), replica_count=3)
     world.clock.forward(5)
     return made
+
+
+def outages(world: World, cluster_id: str, *, since_revision: int = 0) -> list[tuple[str, int, int]]:
+    found = inventory.get(world.store, cluster_id, since_revision=since_revision).outages
+    return [(each.node_id, each.kind, each.since_time.ToMicroseconds()) for each in found]
+
+
+def test_outages_reach_placement_without_a_revision(world: World) -> None:
+    cluster, other = world.cluster(), world.cluster()
+    silent, stopped, well = sorted(world.node(cluster.id).id for _ in range(3))
+    world.node(other.id)
+    revision = inventory.get(world.store, cluster.id, since_revision=0).revision
+    assert outages(world, cluster.id) == []
+    began = world.clock.now_us
+    look(world, silent, error="no answer")
+    look(world, stopped, seen=health_pb2.NodeFacts(glusterd_running=False))
+    look(world, well)
+    expected = [
+        (silent, inventory_pb2.OUTAGE_KIND_SILENT, began),
+        (stopped, inventory_pb2.OUTAGE_KIND_GLUSTERD_DOWN, began + 1_000_000),
+    ]
+    look(world, silent, error="still no answer")
+    look(world, stopped, seen=health_pb2.NodeFacts(glusterd_running=False))
+    # Told to those who have the newest revision, too; it did not change.
+    assert outages(world, cluster.id, since_revision=revision) == expected
+    assert inventory.get(world.store, cluster.id, since_revision=0).revision == revision
+    assert outages(world, other.id) == []
+    # What nobody has looked at for long is not known to be down.
+    world.clock.forward(STALE_AFTER_US / 1_000_000 + 1)
+    assert outages(world, cluster.id) == []
+    look(world, silent)
+    assert [node_id for node_id, _, _ in outages(world, cluster.id)] == [stopped]
+    look(world, stopped)
+    assert outages(world, cluster.id) == []
 
 
 def test_a_turn_is_given_once_in_an_interval(world: World) -> None:

@@ -50,10 +50,10 @@ def device(
 
 
 def node(
-    name: str, zone: int = 1, *, state: NodeState = NodeState.ONLINE, healthy: bool | None = None, **tags: str
+    name: str, zone: int = 1, *, state: NodeState = NodeState.ONLINE, outage: str = "", **tags: str
 ) -> InventoryNode:
     """A node whose hostname is its id."""
-    return InventoryNode(id=name, zone=zone, state=state, healthy=healthy, tags=tags, hostname=name)
+    return InventoryNode(id=name, zone=zone, state=state, outage=outage, tags=tags, hostname=name)
 
 
 def inventory(
@@ -98,7 +98,7 @@ def assert_sound(source: Inventory, request: VolumeRequest, placement: Placement
             assert devices[brick.device_id].node_id == brick.node_id
             assert devices[brick.device_id].state is DeviceState.ONLINE
             assert nodes[brick.node_id].state is NodeState.ONLINE
-            assert nodes[brick.node_id].healthy is not False
+            assert not nodes[brick.node_id].outage
             taken[brick.device_id] += brick.needed_bytes
     for device_id, needed_bytes in taken.items():
         assert needed_bytes < devices[device_id].free_bytes

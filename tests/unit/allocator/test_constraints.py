@@ -73,17 +73,15 @@ def test_the_class_counts_only_where_there_is_an_arbiter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("node_state", "healthy", "device_state", "reason"),
+    ("node_state", "outage", "device_state", "reason"),
     [
-        (NodeState.OFFLINE, False, DeviceState.FAILED, Reason.NODE_OFFLINE),
-        (NodeState.FAILED, True, DeviceState.ONLINE, Reason.NODE_FAILED),
-        (NodeState.ONLINE, False, DeviceState.OFFLINE, Reason.NODE_DOWN),
-        (NodeState.ONLINE, None, DeviceState.OFFLINE, Reason.DEVICE_OFFLINE),
-        (NodeState.ONLINE, True, DeviceState.FAILED, Reason.DEVICE_FAILED),
-        (NodeState.ONLINE, None, DeviceState.ONLINE, None),
+        (NodeState.OFFLINE, "is down", DeviceState.FAILED, Reason.NODE_OFFLINE),
+        (NodeState.FAILED, "", DeviceState.ONLINE, Reason.NODE_FAILED),
+        (NodeState.ONLINE, "is down", DeviceState.OFFLINE, Reason.NODE_DOWN),
+        (NodeState.ONLINE, "", DeviceState.OFFLINE, Reason.DEVICE_OFFLINE),
+        (NodeState.ONLINE, "", DeviceState.FAILED, Reason.DEVICE_FAILED),
+        (NodeState.ONLINE, "", DeviceState.ONLINE, None),
     ],
 )
-def test_state_reasons(
-    node_state: NodeState, healthy: bool | None, device_state: DeviceState, reason: Reason | None
-) -> None:
-    assert state_reason(node("n1", state=node_state, healthy=healthy), device("n1/a", 1, state=device_state)) is reason
+def test_state_reasons(node_state: NodeState, outage: str, device_state: DeviceState, reason: Reason | None) -> None:
+    assert state_reason(node("n1", state=node_state, outage=outage), device("n1/a", 1, state=device_state)) is reason

@@ -38,7 +38,7 @@ def test_an_explanation_says_what_the_plan_does(source: Inventory, request: Volu
         assert found.largest_size_bytes == max_volume_size(index, request) >= request.size_bytes // GIB * GIB
     assert found.summary.endswith(".")
     for verdict in found.devices:
-        assert device_text(verdict, request.tag_rule)
+        assert device_text(verdict, request.tag_rule, "")
 
 
 def test_a_placement_in_words() -> None:
@@ -54,7 +54,7 @@ def test_a_placement_in_words() -> None:
     )
     found = explain_volume(source, VolumeRequest(10 * GIB, REPLICA_2))
     assert found.summary == "It fits: 2 bricks in 1 set of 10 GiB by spread; the largest size that fits is 99 GiB."
-    assert {each.device_id: device_text(each, "") for each in found.devices} == {
+    assert {each.device_id: device_text(each, "", "") for each in found.devices} == {
         "n1/a": "chosen",
         "n2/a": "chosen",
         "n2/b": "has room",
@@ -66,8 +66,8 @@ def test_a_placement_in_words() -> None:
 def test_every_reason_has_words() -> None:
     for reason in Reason:
         verdict = DeviceVerdict("d", "n", reason, 1, 2, 4 * MIB, ("op",))
-        assert device_text(verdict, "a=b").strip()
-    assert device_text(DeviceVerdict("d", "n", Reason.TAG_MISMATCH, 1, 2, 0), "a=b") == "its tags do not match a=b"
+        assert device_text(verdict, "a=b", "is down").strip()
+    assert device_text(DeviceVerdict("d", "n", Reason.TAG_MISMATCH, 1, 2, 0), "a=b", "") == "its tags do not match a=b"
 
 
 def test_room_that_is_reserved_is_told_apart_from_room_that_is_not_there() -> None:
@@ -94,7 +94,7 @@ def test_room_that_is_reserved_is_told_apart_from_room_that_is_not_there() -> No
     judged = {each.device_id: each for each in with_reservations(verdicts, reservations)}
     assert judged["held"].reason is Reason.RESERVED
     assert judged["held"].operation_ids == ("op1", "op2")
-    assert "reserved by operation op1, op2" in device_text(judged["held"], "")
+    assert "reserved by operation op1, op2" in device_text(judged["held"], "", "")
     assert [judged[name].reason for name in ("short", "exact", "plenty")] == [
         Reason.TOO_SMALL,
         Reason.TOO_SMALL,

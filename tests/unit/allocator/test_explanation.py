@@ -101,8 +101,8 @@ def test_states_health_and_tags_have_their_own_reasons() -> None:
         [
             node("n1", state=NodeState.OFFLINE),
             node("n2", state=NodeState.FAILED),
-            node("n3", healthy=False),
-            node("n4", healthy=True),
+            node("n3", outage="does not answer since 2026-01-02T03:04:05Z"),
+            node("n4"),
             node("n5", disk="ssd"),
         ],
         [device(f"n{i}/a", 100 * GIB) for i in range(1, 6)],
@@ -115,7 +115,9 @@ def test_states_health_and_tags_have_their_own_reasons() -> None:
         "n4/a": Reason.TAG_MISMATCH,
         "n5/a": Reason.FITS,
     }
-    assert "3 of 5 devices are offline" in refusal.summary
+    assert "2 of 5 devices are offline" in refusal.summary
+    down = "1 of 5 devices is on nodes that are down (n3 does not answer since 2026-01-02T03:04:05Z)"
+    assert down in refusal.summary
     assert "1 of 5 devices is outside the tag rule disk=ssd" in refusal.summary
 
 

@@ -61,7 +61,7 @@ def inventories(draw: DrawFn) -> Inventory:
                 f"n{number}",
                 zone=draw(st.integers(1, 4)),
                 state=draw(_mostly_online_node),
-                healthy=draw(st.sampled_from([None, True, True, False])),
+                outage=draw(st.sampled_from(["", "", "", "is down"])),
                 tags=draw(_tags),
             )
         )

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from brickyard.topology.v1 import device_pb2 as brickyard_dot_topology_dot_v1_dot_device__pb2
 from brickyard.topology.v1 import node_pb2 as brickyard_dot_topology_dot_v1_dot_node__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brickyard/topology/v1/inventory.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\"\xa0\x02\n\x0fInventoryDevice\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x03\x12\x12\n\nfree_bytes\x18\x05 \x01(\x03\x12\x19\n\x11\x65xtent_size_bytes\x18\x06 \x01(\x03\x12>\n\x04tags\x18\x07 \x03(\x0b\x32\x30.brickyard.topology.v1.InventoryDevice.TagsEntry\x12\x0c\n\x04path\x18\x08 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd7\x01\n\rInventoryNode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\x05\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12<\n\x04tags\x18\x04 \x03(\x0b\x32..brickyard.topology.v1.InventoryNode.TagsEntry\x12\x10\n\x08hostname\x18\x05 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x10\x43\x61ndidateCluster\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x16\n\x0erefusal_reason\x18\x02 \x01(\t\x12\x14\n\x0cvolume_count\x18\x03 \x01(\x05\"\x1b\n\x07NodeSet\x12\x10\n\x08node_ids\x18\x01 \x03(\t\"J\n\x0bReservation\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brickyard/topology/v1/inventory.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x02\n\x0fInventoryDevice\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x03\x12\x12\n\nfree_bytes\x18\x05 \x01(\x03\x12\x19\n\x11\x65xtent_size_bytes\x18\x06 \x01(\x03\x12>\n\x04tags\x18\x07 \x03(\x0b\x32\x30.brickyard.topology.v1.InventoryDevice.TagsEntry\x12\x0c\n\x04path\x18\x08 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd7\x01\n\rInventoryNode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\x05\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12<\n\x04tags\x18\x04 \x03(\x0b\x32..brickyard.topology.v1.InventoryNode.TagsEntry\x12\x10\n\x08hostname\x18\x05 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\nNodeOutage\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12/\n\x04kind\x18\x02 \x01(\x0e\x32!.brickyard.topology.v1.OutageKind\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x10\x43\x61ndidateCluster\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x16\n\x0erefusal_reason\x18\x02 \x01(\t\x12\x14\n\x0cvolume_count\x18\x03 \x01(\x05\"\x1b\n\x07NodeSet\x12\x10\n\x08node_ids\x18\x01 \x03(\t\"J\n\x0bReservation\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03*`\n\nOutageKind\x12\x1b\n\x17OUTAGE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTAGE_KIND_SILENT\x10\x01\x12\x1d\n\x19OUTAGE_KIND_GLUSTERD_DOWN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,18 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVENTORYDEVICE_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_INVENTORYNODE_TAGSENTRY']._loaded_options = None
   _globals['_INVENTORYNODE_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_INVENTORYDEVICE']._serialized_start=135
-  _globals['_INVENTORYDEVICE']._serialized_end=423
-  _globals['_INVENTORYDEVICE_TAGSENTRY']._serialized_start=380
-  _globals['_INVENTORYDEVICE_TAGSENTRY']._serialized_end=423
-  _globals['_INVENTORYNODE']._serialized_start=426
-  _globals['_INVENTORYNODE']._serialized_end=641
-  _globals['_INVENTORYNODE_TAGSENTRY']._serialized_start=380
-  _globals['_INVENTORYNODE_TAGSENTRY']._serialized_end=423
-  _globals['_CANDIDATECLUSTER']._serialized_start=643
-  _globals['_CANDIDATECLUSTER']._serialized_end=727
-  _globals['_NODESET']._serialized_start=729
-  _globals['_NODESET']._serialized_end=756
-  _globals['_RESERVATION']._serialized_start=758
-  _globals['_RESERVATION']._serialized_end=832
+  _globals['_OUTAGEKIND']._serialized_start=995
+  _globals['_OUTAGEKIND']._serialized_end=1091
+  _globals['_INVENTORYDEVICE']._serialized_start=168
+  _globals['_INVENTORYDEVICE']._serialized_end=456
+  _globals['_INVENTORYDEVICE_TAGSENTRY']._serialized_start=413
+  _globals['_INVENTORYDEVICE_TAGSENTRY']._serialized_end=456
+  _globals['_INVENTORYNODE']._serialized_start=459
+  _globals['_INVENTORYNODE']._serialized_end=674
+  _globals['_INVENTORYNODE_TAGSENTRY']._serialized_start=413
+  _globals['_INVENTORYNODE_TAGSENTRY']._serialized_end=456
+  _globals['_NODEOUTAGE']._serialized_start=676
+  _globals['_NODEOUTAGE']._serialized_end=802
+  _globals['_CANDIDATECLUSTER']._serialized_start=804
+  _globals['_CANDIDATECLUSTER']._serialized_end=888
+  _globals['_NODESET']._serialized_start=890
+  _globals['_NODESET']._serialized_end=917
+  _globals['_RESERVATION']._serialized_start=919
+  _globals['_RESERVATION']._serialized_end=993
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,9 @@ from brickyard.topology.v1 import node_pb2 as _node_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +21,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _OutageKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutageKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTAGE_KIND_UNSPECIFIED: _OutageKind.ValueType  # 0
+    """Not given."""
+    OUTAGE_KIND_SILENT: _OutageKind.ValueType  # 1
+    """It does not answer."""
+    OUTAGE_KIND_GLUSTERD_DOWN: _OutageKind.ValueType  # 2
+    """It answers, and its glusterd does not run."""
+
+class OutageKind(_OutageKind, metaclass=_OutageKindEnumTypeWrapper):
+    """What is wrong with a node."""
+
+OUTAGE_KIND_UNSPECIFIED: OutageKind.ValueType  # 0
+"""Not given."""
+OUTAGE_KIND_SILENT: OutageKind.ValueType  # 1
+"""It does not answer."""
+OUTAGE_KIND_GLUSTERD_DOWN: OutageKind.ValueType  # 2
+"""It answers, and its glusterd does not run."""
+Global___OutageKind: _TypeAlias = OutageKind  # noqa: Y015
 
 @_typing.final
 class InventoryDevice(_message.Message):
@@ -151,6 +177,38 @@ class InventoryNode(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InventoryNode: _TypeAlias = InventoryNode  # noqa: Y015
+
+@_typing.final
+class NodeOutage(_message.Message):
+    """A node that should take no new bricks because of how it was seen last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    """Id of the node."""
+    kind: Global___OutageKind.ValueType
+    """What is wrong with it."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when, as far as it was seen."""
+
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        kind: Global___OutageKind.ValueType = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "node_id", b"node_id", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeOutage: _TypeAlias = NodeOutage  # noqa: Y015
 
 @_typing.final
 class CandidateCluster(_message.Message):

@@ -1090,6 +1090,7 @@ class GetInventoryResponse(_message.Message):
     REMOVED_DEVICE_IDS_FIELD_NUMBER: _builtins.int
     NODE_SETS_FIELD_NUMBER: _builtins.int
     ALL_NODE_SETS_FIELD_NUMBER: _builtins.int
+    OUTAGES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision of this answer."""
     complete: _builtins.bool
@@ -1118,6 +1119,12 @@ class GetInventoryResponse(_message.Message):
         otherwise those of brick sets that running operations are making. Empty when the revision is the asked one.
         """
 
+    @_builtins.property
+    def outages(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.NodeOutage]:
+        """All nodes that were seen to be down, whatever the revision, ascending by id; health is no part of the books. A node
+        that nobody has looked at for 15 minutes is not among them: nothing is known of it.
+        """
+
     def __init__(
         self,
         *,
@@ -1129,10 +1136,11 @@ class GetInventoryResponse(_message.Message):
         removed_device_ids: _abc.Iterable[_builtins.str] | None = ...,
         node_sets: _abc.Iterable[_inventory_pb2.NodeSet] | None = ...,
         all_node_sets: _builtins.bool = ...,
+        outages: _abc.Iterable[_inventory_pb2.NodeOutage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_node_sets", b"all_node_sets", "complete", b"complete", "devices", b"devices", "node_sets", b"node_sets", "nodes", b"nodes", "removed_device_ids", b"removed_device_ids", "removed_node_ids", b"removed_node_ids", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_node_sets", b"all_node_sets", "complete", b"complete", "devices", b"devices", "node_sets", b"node_sets", "nodes", b"nodes", "outages", b"outages", "removed_device_ids", b"removed_device_ids", "removed_node_ids", b"removed_node_ids", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
