@@ -17,6 +17,7 @@ from brickyard.gateway.v1.operator_service_pb2_grpc import add_OperatorServiceSe
 from brickyard.topology.v1.operation_pb2 import Operation
 from brickyard.topology.v1.volume_pb2 import Brick
 from gateway.clients import Addresses, AgentCaller, Clients
+from gateway.evictions import Evictions
 from gateway.facts import FactsCollector
 from gateway.heketi.app import build_app
 from gateway.heketi.settings import HeketiSettings
@@ -155,6 +156,10 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     agents = MeasuredAgents(clients.agents)
     collector = FactsCollector(health=clients.health, agents=agents, interval_s=settings.facts_interval_s)
     engine, use_cases = _core(settings, clients, agents, collector)
+    evictions = Evictions(
+        health=clients.health, use_cases=use_cases, moves=GatewayMoves(lambda: use_cases, clients.operations)
+    )
+    collector.after_round = evictions.run_due
     state = HealthUseCases(
         health=clients.health, allocator=clients.allocator, collector=collector, settings=settings.provisioning
     )
@@ -189,6 +194,7 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     _log.info("server.stopping", in_flight=engine.in_flight_count)
     await collector.stop()
+    await evictions.stop()
     await checks.enter_graceful_shutdown()
     rest.should_exit = True
     await asyncio.gather(serving, operator.stop(settings.operator.grace_s))

@@ -5,6 +5,7 @@ Any number of gateways collect: the topology gives each node's turn to one of th
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -29,13 +30,14 @@ _ROUND = 1000
 # Rounds are shorter than the interval, so that a node waits little longer than it.
 _ROUNDS_PER_INTERVAL = 4
 _GROUP_PREFIX = "vg_"
+AfterRound = Callable[[], Awaitable[None]]
 
 
 class FactsCollector:
     """Collects facts in the background, and on demand."""
 
     def __init__(self, *, health: Any, agents: AgentCaller, interval_s: float) -> None:
-        """Nothing runs before `start`.
+        """Nothing runs before `start`. `after_round` is called after each round in the background, on new facts.
 
         Args:
             health: Stub of the topology's HealthService.
@@ -45,6 +47,7 @@ class FactsCollector:
         self._health = health
         self._agents = agents
         self._interval_s = interval_s
+        self.after_round: AfterRound | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -63,6 +66,8 @@ class FactsCollector:
         while True:
             try:
                 await self._collect("", self._interval_s)
+                if self.after_round is not None:
+                    await self.after_round()
             except BrickyardError as error:
                 _log.warning("facts.topology_unreachable", reason=error.reason.value, message=error.message)
             except Exception as error:  # noqa: BLE001 - the outermost frame: without it, the rest would stop unseen
@@ -154,6 +159,7 @@ def topology_facts(seen: facts_pb2.NodeFacts) -> health_pb2.NodeFacts:
             )
             for brick in seen.bricks
         ],
+        peers=[health_pb2.PeerState(hostname=peer.hostname, connected=peer.connected) for peer in seen.glusterd.peers],
         unused_disks=[
             health_pb2.UnusedDisk(path=disk.path, size_bytes=disk.size_bytes)
             for disk in sorted(seen.unused_disks, key=lambda each: each.path)

@@ -135,6 +135,7 @@ def all_fields(operation: operation_pb2.Operation, now_s: float) -> Iterator[str
         "Target": operation.target_id,
         "Cluster": operation.cluster_id,
         "Progress": progress(operation),
+        "Begun for": operation.spec.set_node_state.reason,
         "Note": operation.note,
         "Error": error.message,
         "Reason": error.reason,

@@ -210,11 +210,14 @@ class TopologyUseCases:
         *,
         skip_heal_check: bool = False,
         request_id: str | None = None,
+        reason: str = "",
     ) -> operation_pb2.Operation:
-        """See `UseCases`."""
+        """See `UseCases`; `reason` tells why, when nobody asked for it."""
         check_id("node_id", node_id)
         spec = operation_pb2.OperationSpec(
-            set_node_state=operation_pb2.SetNodeStateSpec(node_id=node_id, state=state, skip_heal_check=skip_heal_check)
+            set_node_state=operation_pb2.SetNodeStateSpec(
+                node_id=node_id, state=state, skip_heal_check=skip_heal_check, reason=reason
+            )
         )
         return await self._begin(spec, request_id, (node_id, state, skip_heal_check))
 

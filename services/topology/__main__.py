@@ -9,6 +9,7 @@ from services.common.errors import BrickyardError
 from services.common.server import run_until_stopped
 from services.common.settings import config_option, log_options, server_options, server_settings
 from services.topology.bootstrap import Topology, TopologyServer
+from services.topology.domain.eviction import EvictionRules
 
 _EPILOG = """\b
 Example, for a trial on this machine:
@@ -54,12 +55,28 @@ def _default_database(state_dir: Path) -> str:
     show_default="/var/lib/brickyard, or ~/.local/state/brickyard for a user",
     help="Directory of the default database; made with mode 0700 when it is missing.",
 )
+@click.option(
+    "--auto-evict-after-minutes",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Empty a node that has been silent for so long: its bricks move to other nodes. 0 = never.",
+)
+@click.option(
+    "--auto-evict-max-down-percent",
+    type=click.FloatRange(0, 100),
+    default=34.0,
+    show_default=True,
+    help="But not while more of its cluster's nodes than this are down. A node's tag auto-evict=off spares it.",
+)
 @server_options(default_listen="127.0.0.1:7401")
 @log_options(process="topology")
 def main(
     *,
     database: str,
     state_dir: Path,
+    auto_evict_after_minutes: float,
+    auto_evict_max_down_percent: float,
     listen: tuple[str, ...],
     tls_dir: Path | None,
     insecure_plaintext: bool,
@@ -72,7 +89,10 @@ def main(
         listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
     )
     try:
-        topology = Topology(database or _default_database(state_dir))
+        topology = Topology(
+            database or _default_database(state_dir),
+            eviction=EvictionRules(int(auto_evict_after_minutes * 60_000_000), auto_evict_max_down_percent),
+        )
         server = TopologyServer(topology, settings)
     except (BrickyardError, OSError) as error:
         raise click.ClickException(str(error)) from error

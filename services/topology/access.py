@@ -61,6 +61,7 @@ POLICY = AccessPolicy(
             {
                 "TakeFactTurns": _GATEWAY,
                 "RecordNodeFacts": _GATEWAY,
+                "TakeEvictionTurns": _GATEWAY,
                 "ListNodeFacts": _READERS,
                 "GetHealth": _READERS,
             },

@@ -10,12 +10,14 @@ from services.common.server import RunningServer, ServedService
 from services.common.settings import ServerSettings
 from services.topology import migrations
 from services.topology.access import HEALTH_SERVICE, OPERATION_SERVICE, POLICY, TOPOLOGY_SERVICE
+from services.topology.domain.eviction import EvictionRules
 from services.topology.health_servicer import HealthServicer
 from services.topology.operation_servicer import OperationServicer
 from services.topology.servicer import TopologyServicer
 from services.topology.store import Store
 from services.topology.usecases import leases
 from services.topology.usecases.feed import ChangeFeed
+from services.topology.usecases.health import NEVER
 
 _log = get_logger()
 WORKERS = 32
@@ -34,6 +36,7 @@ class Topology:
         clock: Callable[[], int] | None = None,
         max_watchers: int = MAX_WATCHERS,
         connections: int = WORKERS,
+        eviction: EvictionRules = NEVER,
     ) -> None:
         """Opens the database and brings its schema up to date.
 
@@ -42,6 +45,7 @@ class Topology:
             clock: See `Store`.
             max_watchers: How many calls may watch at a time.
             connections: Database connections at most.
+            eviction: Which silent nodes are emptied by themselves.
 
         Raises:
             InvalidArgumentError: The URL is of no supported database.
@@ -52,7 +56,7 @@ class Topology:
         self.store.write(lambda tx: migrations.upgrade(tx.connection))
         self.topology = TopologyServicer(self.store)
         self.operations = OperationServicer(self.store, self.feed, max_watchers=max_watchers)
-        self.health = HealthServicer(self.store)
+        self.health = HealthServicer(self.store, eviction)
         self._stopping = threading.Event()
         self._upkeep = threading.Thread(target=self._prune, name="prune", daemon=True)
 

@@ -5,8 +5,9 @@ import grpc
 from brickyard.topology.v1 import health_service_pb2, health_service_pb2_grpc
 from services.common.pagination import decode_page_token, encode_page_token, page_size
 from services.topology.domain.checks import check_id, invalid
+from services.topology.domain.eviction import EvictionRules
 from services.topology.store import Store
-from services.topology.usecases import facts, health
+from services.topology.usecases import evictions, facts, health
 
 _PAGE = {"default": 1000, "maximum": 10_000}
 
@@ -14,8 +15,10 @@ _PAGE = {"default": 1000, "maximum": 10_000}
 class HealthServicer(health_service_pb2_grpc.HealthServiceServicer):
     """HealthService on a store. Domain errors go to the interceptor."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, rules: EvictionRules = health.NEVER) -> None:
+        """`rules` tell which nodes are emptied by themselves."""
         self._store = store
+        self._rules = rules
 
     def TakeFactTurns(
         self, request: health_service_pb2.TakeFactTurnsRequest, context: grpc.ServicerContext
@@ -48,6 +51,13 @@ class HealthServicer(health_service_pb2_grpc.HealthServiceServicer):
         )
         return health_service_pb2.RecordNodeFactsResponse()
 
+    def TakeEvictionTurns(
+        self, request: health_service_pb2.TakeEvictionTurnsRequest, context: grpc.ServicerContext
+    ) -> health_service_pb2.TakeEvictionTurnsResponse:
+        """The nodes to empty now."""
+        del request, context
+        return health_service_pb2.TakeEvictionTurnsResponse(turns=evictions.take_turns(self._store, self._rules))
+
     def ListNodeFacts(
         self, request: health_service_pb2.ListNodeFactsRequest, context: grpc.ServicerContext
     ) -> health_service_pb2.ListNodeFactsResponse:
@@ -65,4 +75,4 @@ class HealthServicer(health_service_pb2_grpc.HealthServiceServicer):
     ) -> health_service_pb2.GetHealthResponse:
         """How everything is."""
         del context
-        return health_service_pb2.GetHealthResponse(report=health.report(self._store, request.cluster_id))
+        return health_service_pb2.GetHealthResponse(report=health.report(self._store, request.cluster_id, self._rules))

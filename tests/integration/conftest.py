@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,10 +75,13 @@ def with_database(url: str, name: str) -> str:
 
 
 @contextmanager
-def running_stack(engine: str, directory: Path, credentials: Credentials, postgres_url: str) -> Iterator[Stack]:
+def running_stack(
+    engine: str, directory: Path, credentials: Credentials, postgres_url: str, *, topology_flags: Sequence[str] = ()
+) -> Iterator[Stack]:
     """A stack for the length of a block."""
     with _database(engine, directory, postgres_url) as database:
         stack = Stack(directory, credentials, database)
+        stack.topology.argv += topology_flags
         try:
             stack.start()
             yield stack

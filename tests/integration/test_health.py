@@ -9,6 +9,7 @@ import pytest
 
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import health_pb2, health_service_pb2, volume_pb2
+from services.common.identity import Role
 from services.common.units import GIB, KIB
 from tests.integration.clients import CALL_WITHIN_S
 from tests.integration.stack import DISK_GIB, ON_SQLITE, Server, Stack, wait_until
@@ -93,6 +94,16 @@ def test_a_silent_node_gets_no_bricks_until_it_is_back(stack: Stack, world: Worl
         assert f"on nodes that are down ({cluster.hostnames[1]} does not answer since 20" in refused.text
     # It answers again, which is found out when it is needed.
     assert len(world.rest.made("/volumes", cluster.volume_body(1))["bricks"]) == 3
+
+
+def test_no_node_is_emptied_by_itself_unless_that_is_wanted(stack: Stack, world: World) -> None:
+    cluster = world.cluster(4)
+    with dead(stack, cluster.hostnames[0]):
+        assert kinds(health(stack, cluster, refresh=True)) == ["NODE_UNREACHABLE"]
+        turns = stack.stubs(Role.GATEWAY).topology_health.TakeEvictionTurns(
+            health_service_pb2.TakeEvictionTurnsRequest(), timeout=CALL_WITHIN_S
+        )
+    assert list(turns.turns) == []
 
 
 def test_facts_agree_with_the_books(stack: Stack, world: World) -> None:

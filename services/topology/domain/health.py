@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.common.units import GIB
+from services.topology.domain import eviction
+from services.topology.domain.eviction import EvictionRules
 from services.topology.domain.model import DeviceState, NodeState
 from services.topology.domain.observed import (
     BrickCount,
@@ -38,6 +40,7 @@ UNSEEN_AFTER_US = 5 * 60 * _MICROSECONDS
 # A lease is a quarter of it by default, and any gateway takes over what nobody drives.
 ABANDONED_AFTER_US = 60 * _MICROSECONDS
 _NO_POOL = SeenPool(0.0, 0.0)
+_NEVER = EvictionRules()
 
 
 @dataclass(slots=True)
@@ -75,13 +78,17 @@ class _View:
         return all(self._touched.get(each, -1) < (node.observe_us or 0) for each in object_ids)
 
 
-def examine(snapshot: Snapshot) -> Findings:
-    """Everything that is wrong or worth knowing, and the health of every object."""
+def examine(snapshot: Snapshot, rules: EvictionRules = _NEVER) -> Findings:
+    """Everything that is wrong or worth knowing, and the health of every object.
+
+    `rules` tell which silent nodes are emptied by themselves.
+    """
     view = _View(snapshot)
     fill_of_devices, fill_of_volumes = _Fill(), _Fill()
     counts: dict[str, BrickCount] = {}
     problems = [problem for node in snapshot.nodes for problem in _node(view, node)]
     problems += [problem for device in snapshot.devices for problem in _device(view, device)]
+    problems += eviction.problems(rules, snapshot.nodes, view.now_us, fresh_us=view.now_us - STALE_AFTER_US)
     problems += _pools(view, fill_of_devices, fill_of_volumes)
     for volume in snapshot.volumes:
         found, counts[volume.id] = _volume(view, volume)

@@ -58,6 +58,7 @@ class Seen:
         groups: Volume groups by name.
         pools: Thin pools by the names of group and pool.
         bricks: Bricks by path.
+        peers: Whether each other glusterd of the pool is connected, by the name that this one knows it by.
     """
 
     glusterd_running: bool
@@ -65,11 +66,20 @@ class Seen:
     groups: Mapping[str, SeenGroup] = field(default_factory=dict)
     pools: Mapping[tuple[str, str], SeenPool] = field(default_factory=dict)
     bricks: Mapping[str, SeenBrick] = field(default_factory=dict)
+    peers: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """A node; `seen` is from `observe_us`, and outdated while the node is unreachable."""
+    """A node; `seen` is from `observe_us`, and outdated while the node is unreachable.
+
+    Attributes:
+        hostnames: All names that the books have for it.
+        turn_us: When somebody looked at it last, with success or not.
+        eviction_us: When it was last given away to be emptied by itself; None once it answers again.
+        operation_id: The operation that holds it; empty for none.
+        opted_out: Whether its tag keeps it from being emptied by itself.
+    """
 
     id: str
     cluster_id: str
@@ -81,6 +91,11 @@ class NodeView:
     unreachable_since_us: int | None = None
     error: str = ""
     seen: Seen | None = None
+    hostnames: frozenset[str] = frozenset()
+    turn_us: int | None = None
+    eviction_us: int | None = None
+    operation_id: str = ""
+    opted_out: bool = False
 
     @property
     def current(self) -> Seen | None:

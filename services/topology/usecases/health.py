@@ -10,6 +10,7 @@ from sqlalchemy import Select, func, or_, select
 from brickyard.topology.v1 import health_pb2, operation_pb2
 from services.topology.convert import DEVICE_STATES, NODE_STATES, timestamp
 from services.topology.convert_operations import OPERATION_KINDS
+from services.topology.domain.eviction import TAG, TAG_OFF, EvictionRules
 from services.topology.domain.health import examine
 from services.topology.domain.model import (
     BrickState,
@@ -53,6 +54,7 @@ from services.topology.usecases.shared import get_cluster
 
 _ID = re.compile(rb"[0-9a-f]{32}")
 _NO_POOL = SeenPool(0.0, 0.0)
+NEVER = EvictionRules()
 _NODES = (
     select(
         NODE.c.id,
@@ -61,10 +63,14 @@ _NODES = (
         NODE.c.storage_hostnames,
         NODE.c.state,
         NODE.c.create_time_us,
+        NODE.c.tags,
+        NODE.c.operation_id,
         NODE_OBSERVATION.c.observe_time_us,
         NODE_OBSERVATION.c.facts,
         NODE_OBSERVATION.c.unreachable_since_us,
         NODE_OBSERVATION.c.error,
+        NODE_OBSERVATION.c.turn_time_us,
+        NODE_OBSERVATION.c.eviction_time_us,
     )
     .select_from(NODE.outerjoin(NODE_OBSERVATION, NODE_OBSERVATION.c.node_id == NODE.c.id))
     .where(NODE.c.presence == Presence.PRESENT)
@@ -107,14 +113,18 @@ class _Node(NamedTuple):
     storage_hostnames: list[str]
     state: str
     create_time_us: int
+    tags: dict[str, str]
+    operation_id: str | None
     observe_time_us: int | None
     facts: bytes | None
     unreachable_since_us: int | None
     error: str | None
+    turn_time_us: int | None
+    eviction_time_us: int | None
 
 
-def report(store: Store, cluster_id: str = "") -> health_pb2.HealthReport:
-    """The state of a cluster, or of all when the id is empty.
+def report(store: Store, cluster_id: str = "", rules: EvictionRules = NEVER) -> health_pb2.HealthReport:
+    """The state of a cluster, or of all when the id is empty; `rules` tell which nodes are emptied by themselves.
 
     Raises:
         NotFoundError: CLUSTER_NOT_FOUND.
@@ -128,7 +138,7 @@ def report(store: Store, cluster_id: str = "") -> health_pb2.HealthReport:
         return _snapshot(tx, ""), _counts(tx, ""), list(ids)
 
     snapshot, counts, cluster_ids = store.read(work)
-    made = _message(snapshot, examine(snapshot))
+    made = _message(snapshot, examine(snapshot, rules))
     made.operation_counts.extend(counts)
     made.cluster_ids.extend(cluster_ids)
     return made
@@ -149,7 +159,7 @@ def _snapshot(tx: Transaction, cluster_id: str) -> Snapshot:
     def within(statement: Select[Any], column: Any) -> Select[Any]:
         return statement.where(column == cluster_id) if cluster_id else statement
 
-    nodes = tuple(map(_node_view, tx.all(_Node, within(_NODES, NODE.c.cluster_id))))
+    nodes = node_views(tx, cluster_id)
     # What is only known of the past is not compared with the books, however long ago it was.
     times = [node.observe_us for node in nodes if node.current is not None and node.observe_us is not None]
     oldest = min(times, default=tx.now_us)
@@ -166,6 +176,12 @@ def _snapshot(tx: Transaction, cluster_id: str) -> Snapshot:
     )
 
 
+def node_views(tx: Transaction, cluster_id: str = "") -> tuple[NodeView, ...]:
+    """The nodes of a cluster, or all, with what was seen of them last."""
+    statement = _NODES.where(NODE.c.cluster_id == cluster_id) if cluster_id else _NODES
+    return tuple(map(_node_view, tx.all(_Node, statement)))
+
+
 def _node_view(row: _Node) -> NodeView:
     return NodeView(
         id=row.id,
@@ -178,6 +194,11 @@ def _node_view(row: _Node) -> NodeView:
         unreachable_since_us=row.unreachable_since_us,
         error=row.error or "",
         seen=None if row.facts is None else _seen(health_pb2.NodeFacts.FromString(row.facts)),
+        hostnames=frozenset((*row.manage_hostnames, *row.storage_hostnames)),
+        turn_us=row.turn_time_us,
+        eviction_us=row.eviction_time_us,
+        operation_id=row.operation_id or "",
+        opted_out=row.tags.get(TAG) == TAG_OFF,
     )
 
 
@@ -190,6 +211,7 @@ def _seen(facts: health_pb2.NodeFacts) -> Seen:
             (each.group_name, each.name): SeenPool(each.data_percent, each.metadata_percent) for each in facts.pools
         },
         bricks={each.path: SeenBrick(each.mounted, each.process_running, each.heal_count) for each in facts.bricks},
+        peers={each.hostname: each.connected for each in facts.peers},
     )
 
 

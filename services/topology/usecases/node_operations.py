@@ -8,7 +8,7 @@ from brickyard.topology.v1 import node_pb2, operation_pb2, operation_service_pb2
 from services.common.errors import AlreadyExistsError, FailedPreconditionError
 from services.common.reasons import Reason
 from services.topology.convert import NODE_STATES, from_enum, new_node, timestamp
-from services.topology.domain.checks import check_id, check_new_node
+from services.topology.domain.checks import check_id, check_new_node, check_text
 from services.topology.domain.model import DeviceState, NodeState, Presence
 from services.topology.domain.states import check_node_transition
 from services.topology.store import Transaction
@@ -18,6 +18,7 @@ from services.topology.usecases.clean_up_operations import NOT_LEFT
 from services.topology.usecases.rules import KindRules, Scene
 from services.topology.usecases.shared import advance, bury, busy, check_movable, get_node, lock_cluster, lock_node
 
+_MAX_REASON_LENGTH = 2000
 _ID_IN_USE = select(exists().where(NODE.c.id == bindparam("id")))
 _HAS_DEVICES = select(exists().where(DEVICE.c.node_id == bindparam("node_id")))
 _BRICK_HOLDERS = select(BRICK.c.operation_id).where(
@@ -126,6 +127,8 @@ def _wanted_state(spec: operation_pb2.OperationSpec) -> NodeState:
 def _locate_state(tx: Transaction, spec: operation_pb2.OperationSpec) -> Scene:
     check_id("node_id", spec.set_node_state.node_id)
     _wanted_state(spec)
+    if spec.set_node_state.reason:
+        check_text("reason", spec.set_node_state.reason, _MAX_REASON_LENGTH)
     row = lock_node(tx, spec.set_node_state.node_id)
     return Scene(row.cluster_id, row.id)
 

@@ -28,41 +28,45 @@ from brickyard.topology.v1 import operation_pb2 as brickyard_dot_topology_dot_v1
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"brickyard/topology/v1/health.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\x1a%brickyard/topology/v1/operation.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x02\n\tNodeFacts\x12\x18\n\x10glusterd_running\x18\x01 \x01(\x08\x12\x18\n\x10glusterd_version\x18\x02 \x01(\t\x12\x31\n\x06groups\x18\x03 \x03(\x0b\x32!.brickyard.topology.v1.GroupFacts\x12/\n\x05pools\x18\x04 \x03(\x0b\x32 .brickyard.topology.v1.PoolFacts\x12\x31\n\x06\x62ricks\x18\x05 \x03(\x0b\x32!.brickyard.topology.v1.BrickFacts\x12\x37\n\x0cunused_disks\x18\x06 \x03(\x0b\x32!.brickyard.topology.v1.UnusedDisk\"T\n\nGroupFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\x12\n\nfree_bytes\x18\x03 \x01(\x03\x12\x0f\n\x07pv_path\x18\x04 \x01(\t\"]\n\tPoolFacts\x12\x12\n\ngroup_name\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x61ta_percent\x18\x03 \x01(\x02\x12\x18\n\x10metadata_percent\x18\x04 \x01(\x02\"X\n\nBrickFacts\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07mounted\x18\x02 \x01(\x08\x12\x17\n\x0fprocess_running\x18\x03 \x01(\x08\x12\x12\n\nheal_count\x18\x04 \x01(\x03\".\n\nUnusedDisk\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xe2\x01\n\x0fNodeObservation\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x30\n\x0cobserve_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32 .brickyard.topology.v1.NodeFacts\x12:\n\x16unreachable_since_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x06 \x01(\t\"d\n\x08\x46\x61\x63tTurn\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\x12-\n\tturn_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe5\x02\n\x0cHealthReport\x12/\n\x0breport_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x08problems\x18\x02 \x03(\x0b\x32\x1e.brickyard.topology.v1.Problem\x12\x30\n\x05nodes\x18\x03 \x03(\x0b\x32!.brickyard.topology.v1.NodeHealth\x12\x34\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32#.brickyard.topology.v1.DeviceHealth\x12\x34\n\x07volumes\x18\x05 \x03(\x0b\x32#.brickyard.topology.v1.VolumeHealth\x12?\n\x10operation_counts\x18\x06 \x03(\x0b\x32%.brickyard.topology.v1.OperationCount\x12\x13\n\x0b\x63luster_ids\x18\x07 \x03(\t\"b\n\x0eOperationCount\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.brickyard.topology.v1.OperationKind\x12\r\n\x05state\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\x8e\x02\n\x07Problem\x12\x31\n\x08severity\x18\x01 \x01(\x0e\x32\x1f.brickyard.topology.v1.Severity\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x04 \x01(\t\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x11\n\tdevice_id\x18\x07 \x01(\t\x12\x11\n\tvolume_id\x18\x08 \x01(\t\x12\x10\n\x08\x62rick_id\x18\t \x01(\t\x12\x14\n\x0coperation_id\x18\n \x01(\t\x12.\n\nsince_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd4\x02\n\nNodeHealth\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x10\n\x08hostname\x18\x03 \x01(\t\x12\x18\n\x10storage_hostname\x18\x04 \x01(\t\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12-\n\x06health\x18\x06 \x01(\x0e\x32\x1d.brickyard.topology.v1.Health\x12\x30\n\x0cobserve_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x16unreachable_since_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\t \x01(\t\x12\x18\n\x10glusterd_version\x18\n \x01(\t\"\xff\x02\n\x0c\x44\x65viceHealth\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x31\n\x05state\x18\x06 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12-\n\x06health\x18\x07 \x01(\x0e\x32\x1d.brickyard.topology.v1.Health\x12\x13\n\x0btotal_bytes\x18\x08 \x01(\x03\x12\x12\n\nused_bytes\x18\t \x01(\x03\x12\x16\n\x0ereserved_bytes\x18\n \x01(\x03\x12\x13\n\x0b\x62rick_count\x18\x0b \x01(\x05\x12\x0f\n\x07pv_uuid\x18\x0c \x01(\t\x12\x14\n\x0c\x63urrent_path\x18\r \x01(\t\x12\x19\n\x11pool_data_percent\x18\x0e \x01(\x02\x12\x1d\n\x15pool_metadata_percent\x18\x0f \x01(\x02\"\x86\x02\n\x0cVolumeHealth\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12-\n\x06health\x18\x05 \x01(\x0e\x32\x1d.brickyard.topology.v1.Health\x12\x13\n\x0b\x62rick_count\x18\x06 \x01(\x05\x12\x1b\n\x13serving_brick_count\x18\x07 \x01(\x05\x12\x12\n\nheal_count\x18\x08 \x01(\x03\x12\x19\n\x11pool_data_percent\x18\t \x01(\x02\x12\x1d\n\x15pool_metadata_percent\x18\n \x01(\x02*f\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x13\n\x0fSEVERITY_NOTICE\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03*l\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\r\n\tHEALTH_OK\x10\x01\x12\x12\n\x0eHEALTH_WARNING\x10\x02\x12\x13\n\x0fHEALTH_CRITICAL\x10\x03\x12\x12\n\x0eHEALTH_UNKNOWN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"brickyard/topology/v1/health.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\x1a%brickyard/topology/v1/operation.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x02\n\tNodeFacts\x12\x18\n\x10glusterd_running\x18\x01 \x01(\x08\x12\x18\n\x10glusterd_version\x18\x02 \x01(\t\x12\x31\n\x06groups\x18\x03 \x03(\x0b\x32!.brickyard.topology.v1.GroupFacts\x12/\n\x05pools\x18\x04 \x03(\x0b\x32 .brickyard.topology.v1.PoolFacts\x12\x31\n\x06\x62ricks\x18\x05 \x03(\x0b\x32!.brickyard.topology.v1.BrickFacts\x12\x37\n\x0cunused_disks\x18\x06 \x03(\x0b\x32!.brickyard.topology.v1.UnusedDisk\x12/\n\x05peers\x18\x07 \x03(\x0b\x32 .brickyard.topology.v1.PeerState\"0\n\tPeerState\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\"T\n\nGroupFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\x12\n\nfree_bytes\x18\x03 \x01(\x03\x12\x0f\n\x07pv_path\x18\x04 \x01(\t\"]\n\tPoolFacts\x12\x12\n\ngroup_name\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x61ta_percent\x18\x03 \x01(\x02\x12\x18\n\x10metadata_percent\x18\x04 \x01(\x02\"X\n\nBrickFacts\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07mounted\x18\x02 \x01(\x08\x12\x17\n\x0fprocess_running\x18\x03 \x01(\x08\x12\x12\n\nheal_count\x18\x04 \x01(\x03\".\n\nUnusedDisk\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xe2\x01\n\x0fNodeObservation\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x30\n\x0cobserve_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32 .brickyard.topology.v1.NodeFacts\x12:\n\x16unreachable_since_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x06 \x01(\t\"d\n\x08\x46\x61\x63tTurn\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\x12-\n\tturn_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x0c\x45victionTurn\x12)\n\x04node\x18\x01 \x01(\x0b\x32\x1b.brickyard.topology.v1.Node\x12-\n\tturn_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xe5\x02\n\x0cHealthReport\x12/\n\x0breport_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x08problems\x18\x02 \x03(\x0b\x32\x1e.brickyard.topology.v1.Problem\x12\x30\n\x05nodes\x18\x03 \x03(\x0b\x32!.brickyard.topology.v1.NodeHealth\x12\x34\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32#.brickyard.topology.v1.DeviceHealth\x12\x34\n\x07volumes\x18\x05 \x03(\x0b\x32#.brickyard.topology.v1.VolumeHealth\x12?\n\x10operation_counts\x18\x06 \x03(\x0b\x32%.brickyard.topology.v1.OperationCount\x12\x13\n\x0b\x63luster_ids\x18\x07 \x03(\t\"b\n\x0eOperationCount\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.brickyard.topology.v1.OperationKind\x12\r\n\x05state\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\x8e\x02\n\x07Problem\x12\x31\n\x08severity\x18\x01 \x01(\x0e\x32\x1f.brickyard.topology.v1.Severity\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x04 \x01(\t\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x11\n\tdevice_id\x18\x07 \x01(\t\x12\x11\n\tvolume_id\x18\x08 \x01(\t\x12\x10\n\x08\x62rick_id\x18\t \x01(\t\x12\x14\n\x0coperation_id\x18\n \x01(\t\x12.\n\nsince_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd4\x02\n\nNodeHealth\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x10\n\x08hostname\x18\x03 \x01(\t\x12\x18\n\x10storage_hostname\x18\x04 \x01(\t\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .brickyard.topology.v1.NodeState\x12-\n\x06health\x18\x06 \x01(\x0e\x32\x1d.brickyard.topology.v1.Health\x12\x30\n\x0cobserve_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x16unreachable_since_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\t \x01(\t\x12\x18\n\x10glusterd_version\x18\n \x01(\t\"\xff\x02\n\x0c\x44\x65viceHealth\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x10\n\x08hostname\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x31\n\x05state\x18\x06 \x01(\x0e\x32\".brickyard.topology.v1.DeviceState\x12-\n\x06health\x18\x07 \x01(\x0e\x32\x1d.brickyard.topology.v1.Health\x12\x13\n\x0btotal_bytes\x18\x08 \x01(\x03\x12\x12\n\nused_bytes\x18\t \x01(\x03\x12\x16\n\x0ereserved_bytes\x18\n \x01(\x03\x12\x13\n\x0b\x62rick_count\x18\x0b \x01(\x05\x12\x0f\n\x07pv_uuid\x18\x0c \x01(\t\x12\x14\n\x0c\x63urrent_path\x18\r \x01(\t\x12\x19\n\x11pool_data_percent\x18\x0e \x01(\x02\x12\x1d\n\x15pool_metadata_percent\x18\x0f \x01(\x02\"\x86\x02\n\x0cVolumeHealth\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12-\n\x06health\x18\x05 \x01(\x0e\x32\x1d.brickyard.topology.v1.Health\x12\x13\n\x0b\x62rick_count\x18\x06 \x01(\x05\x12\x1b\n\x13serving_brick_count\x18\x07 \x01(\x05\x12\x12\n\nheal_count\x18\x08 \x01(\x03\x12\x19\n\x11pool_data_percent\x18\t \x01(\x02\x12\x1d\n\x15pool_metadata_percent\x18\n \x01(\x02*f\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x13\n\x0fSEVERITY_NOTICE\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03*l\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\r\n\tHEALTH_OK\x10\x01\x12\x12\n\x0eHEALTH_WARNING\x10\x02\x12\x13\n\x0fHEALTH_CRITICAL\x10\x03\x12\x12\n\x0eHEALTH_UNKNOWN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brickyard.topology.v1.health_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEVERITY']._serialized_start=2854
-  _globals['_SEVERITY']._serialized_end=2956
-  _globals['_HEALTH']._serialized_start=2958
-  _globals['_HEALTH']._serialized_end=3066
+  _globals['_SEVERITY']._serialized_start=3075
+  _globals['_SEVERITY']._serialized_end=3177
+  _globals['_HEALTH']._serialized_start=3179
+  _globals['_HEALTH']._serialized_end=3287
   _globals['_NODEFACTS']._serialized_start=204
-  _globals['_NODEFACTS']._serialized_end=475
-  _globals['_GROUPFACTS']._serialized_start=477
-  _globals['_GROUPFACTS']._serialized_end=561
-  _globals['_POOLFACTS']._serialized_start=563
-  _globals['_POOLFACTS']._serialized_end=656
-  _globals['_BRICKFACTS']._serialized_start=658
-  _globals['_BRICKFACTS']._serialized_end=746
-  _globals['_UNUSEDDISK']._serialized_start=748
-  _globals['_UNUSEDDISK']._serialized_end=794
-  _globals['_NODEOBSERVATION']._serialized_start=797
-  _globals['_NODEOBSERVATION']._serialized_end=1023
-  _globals['_FACTTURN']._serialized_start=1025
-  _globals['_FACTTURN']._serialized_end=1125
-  _globals['_HEALTHREPORT']._serialized_start=1128
-  _globals['_HEALTHREPORT']._serialized_end=1485
-  _globals['_OPERATIONCOUNT']._serialized_start=1487
-  _globals['_OPERATIONCOUNT']._serialized_end=1585
-  _globals['_PROBLEM']._serialized_start=1588
-  _globals['_PROBLEM']._serialized_end=1858
-  _globals['_NODEHEALTH']._serialized_start=1861
-  _globals['_NODEHEALTH']._serialized_end=2201
-  _globals['_DEVICEHEALTH']._serialized_start=2204
-  _globals['_DEVICEHEALTH']._serialized_end=2587
-  _globals['_VOLUMEHEALTH']._serialized_start=2590
-  _globals['_VOLUMEHEALTH']._serialized_end=2852
+  _globals['_NODEFACTS']._serialized_end=524
+  _globals['_PEERSTATE']._serialized_start=526
+  _globals['_PEERSTATE']._serialized_end=574
+  _globals['_GROUPFACTS']._serialized_start=576
+  _globals['_GROUPFACTS']._serialized_end=660
+  _globals['_POOLFACTS']._serialized_start=662
+  _globals['_POOLFACTS']._serialized_end=755
+  _globals['_BRICKFACTS']._serialized_start=757
+  _globals['_BRICKFACTS']._serialized_end=845
+  _globals['_UNUSEDDISK']._serialized_start=847
+  _globals['_UNUSEDDISK']._serialized_end=893
+  _globals['_NODEOBSERVATION']._serialized_start=896
+  _globals['_NODEOBSERVATION']._serialized_end=1122
+  _globals['_FACTTURN']._serialized_start=1124
+  _globals['_FACTTURN']._serialized_end=1224
+  _globals['_EVICTIONTURN']._serialized_start=1226
+  _globals['_EVICTIONTURN']._serialized_end=1346
+  _globals['_HEALTHREPORT']._serialized_start=1349
+  _globals['_HEALTHREPORT']._serialized_end=1706
+  _globals['_OPERATIONCOUNT']._serialized_start=1708
+  _globals['_OPERATIONCOUNT']._serialized_end=1806
+  _globals['_PROBLEM']._serialized_start=1809
+  _globals['_PROBLEM']._serialized_end=2079
+  _globals['_NODEHEALTH']._serialized_start=2082
+  _globals['_NODEHEALTH']._serialized_end=2422
+  _globals['_DEVICEHEALTH']._serialized_start=2425
+  _globals['_DEVICEHEALTH']._serialized_end=2808
+  _globals['_VOLUMEHEALTH']._serialized_start=2811
+  _globals['_VOLUMEHEALTH']._serialized_end=3073
 # @@protoc_insertion_point(module_scope)

@@ -95,6 +95,7 @@ class NodeFacts(_message.Message):
     POOLS_FIELD_NUMBER: _builtins.int
     BRICKS_FIELD_NUMBER: _builtins.int
     UNUSED_DISKS_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
     glusterd_running: _builtins.bool
     """Whether glusterd answers."""
     glusterd_version: _builtins.str
@@ -115,6 +116,10 @@ class NodeFacts(_message.Message):
     def unused_disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnusedDisk]:
         """Whole disks that hold nothing and could be added."""
 
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerState]:
+        """The other peers of gluster's pool."""
+
     def __init__(
         self,
         *,
@@ -124,14 +129,41 @@ class NodeFacts(_message.Message):
         pools: _abc.Iterable[Global___PoolFacts] | None = ...,
         bricks: _abc.Iterable[Global___BrickFacts] | None = ...,
         unused_disks: _abc.Iterable[Global___UnusedDisk] | None = ...,
+        peers: _abc.Iterable[Global___PeerState] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "glusterd_running", b"glusterd_running", "glusterd_version", b"glusterd_version", "groups", b"groups", "pools", b"pools", "unused_disks", b"unused_disks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bricks", b"bricks", "glusterd_running", b"glusterd_running", "glusterd_version", b"glusterd_version", "groups", b"groups", "peers", b"peers", "pools", b"pools", "unused_disks", b"unused_disks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeFacts: _TypeAlias = NodeFacts  # noqa: Y015
+
+@_typing.final
+class PeerState(_message.Message):
+    """A peer as a node's glusterd sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    hostname: _builtins.str
+    """Host name that it was probed with."""
+    connected: _builtins.bool
+    """Whether it is connected."""
+    def __init__(
+        self,
+        *,
+        hostname: _builtins.str = ...,
+        connected: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "hostname", b"hostname"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerState: _TypeAlias = PeerState  # noqa: Y015
 
 @_typing.final
 class GroupFacts(_message.Message):
@@ -338,6 +370,40 @@ class FactTurn(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FactTurn: _TypeAlias = FactTurn  # noqa: Y015
+
+@_typing.final
+class EvictionTurn(_message.Message):
+    """A node that is to be emptied because it has been silent for too long; nobody else is told so for a while."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    TURN_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, a text for people."""
+    @_builtins.property
+    def node(self) -> _node_pb2.Node:
+        """The node."""
+
+    @_builtins.property
+    def turn_time(self) -> _timestamp_pb2.Timestamp:
+        """When the turn was given; operations are named by it."""
+
+    def __init__(
+        self,
+        *,
+        node: _node_pb2.Node | None = ...,
+        turn_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "turn_time", b"turn_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "reason", b"reason", "turn_time", b"turn_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvictionTurn: _TypeAlias = EvictionTurn  # noqa: Y015
 
 @_typing.final
 class HealthReport(_message.Message):

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*brickyard/topology/v1/health_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/health.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"j\n\x14TakeFactTurnsRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12+\n\x08interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tmax_count\x18\x03 \x01(\x05\"G\n\x15TakeFactTurnsResponse\x12.\n\x05turns\x18\x01 \x03(\x0b\x32\x1f.brickyard.topology.v1.FactTurn\"\xa7\x01\n\x16RecordNodeFactsRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12-\n\tturn_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32 .brickyard.topology.v1.NodeFactsH\x00\x12\x0f\n\x05\x65rror\x18\x04 \x01(\tH\x00\x42\t\n\x07outcome\"\x19\n\x17RecordNodeFactsResponse\"Q\n\x14ListNodeFactsRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x15ListNodeFactsResponse\x12<\n\x0cobservations\x18\x01 \x03(\x0b\x32&.brickyard.topology.v1.NodeObservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x10GetHealthRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"H\n\x11GetHealthResponse\x12\x33\n\x06report\x18\x01 \x01(\x0b\x32#.brickyard.topology.v1.HealthReport2\xb9\x03\n\rHealthService\x12j\n\rTakeFactTurns\x12+.brickyard.topology.v1.TakeFactTurnsRequest\x1a,.brickyard.topology.v1.TakeFactTurnsResponse\x12p\n\x0fRecordNodeFacts\x12-.brickyard.topology.v1.RecordNodeFactsRequest\x1a..brickyard.topology.v1.RecordNodeFactsResponse\x12j\n\rListNodeFacts\x12+.brickyard.topology.v1.ListNodeFactsRequest\x1a,.brickyard.topology.v1.ListNodeFactsResponse\x12^\n\tGetHealth\x12\'.brickyard.topology.v1.GetHealthRequest\x1a(.brickyard.topology.v1.GetHealthResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*brickyard/topology/v1/health_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/health.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"j\n\x14TakeFactTurnsRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12+\n\x08interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tmax_count\x18\x03 \x01(\x05\"G\n\x15TakeFactTurnsResponse\x12.\n\x05turns\x18\x01 \x03(\x0b\x32\x1f.brickyard.topology.v1.FactTurn\"\xa7\x01\n\x16RecordNodeFactsRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12-\n\tturn_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32 .brickyard.topology.v1.NodeFactsH\x00\x12\x0f\n\x05\x65rror\x18\x04 \x01(\tH\x00\x42\t\n\x07outcome\"\x19\n\x17RecordNodeFactsResponse\"\x1a\n\x18TakeEvictionTurnsRequest\"O\n\x19TakeEvictionTurnsResponse\x12\x32\n\x05turns\x18\x01 \x03(\x0b\x32#.brickyard.topology.v1.EvictionTurn\"Q\n\x14ListNodeFactsRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x15ListNodeFactsResponse\x12<\n\x0cobservations\x18\x01 \x03(\x0b\x32&.brickyard.topology.v1.NodeObservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x10GetHealthRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"H\n\x11GetHealthResponse\x12\x33\n\x06report\x18\x01 \x01(\x0b\x32#.brickyard.topology.v1.HealthReport2\xb1\x04\n\rHealthService\x12j\n\rTakeFactTurns\x12+.brickyard.topology.v1.TakeFactTurnsRequest\x1a,.brickyard.topology.v1.TakeFactTurnsResponse\x12p\n\x0fRecordNodeFacts\x12-.brickyard.topology.v1.RecordNodeFactsRequest\x1a..brickyard.topology.v1.RecordNodeFactsResponse\x12v\n\x11TakeEvictionTurns\x12/.brickyard.topology.v1.TakeEvictionTurnsRequest\x1a\x30.brickyard.topology.v1.TakeEvictionTurnsResponse\x12j\n\rListNodeFacts\x12+.brickyard.topology.v1.ListNodeFactsRequest\x1a,.brickyard.topology.v1.ListNodeFactsResponse\x12^\n\tGetHealth\x12\'.brickyard.topology.v1.GetHealthRequest\x1a(.brickyard.topology.v1.GetHealthResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,14 +42,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDNODEFACTSREQUEST']._serialized_end=519
   _globals['_RECORDNODEFACTSRESPONSE']._serialized_start=521
   _globals['_RECORDNODEFACTSRESPONSE']._serialized_end=546
-  _globals['_LISTNODEFACTSREQUEST']._serialized_start=548
-  _globals['_LISTNODEFACTSREQUEST']._serialized_end=629
-  _globals['_LISTNODEFACTSRESPONSE']._serialized_start=631
-  _globals['_LISTNODEFACTSRESPONSE']._serialized_end=741
-  _globals['_GETHEALTHREQUEST']._serialized_start=743
-  _globals['_GETHEALTHREQUEST']._serialized_end=781
-  _globals['_GETHEALTHRESPONSE']._serialized_start=783
-  _globals['_GETHEALTHRESPONSE']._serialized_end=855
-  _globals['_HEALTHSERVICE']._serialized_start=858
-  _globals['_HEALTHSERVICE']._serialized_end=1299
+  _globals['_TAKEEVICTIONTURNSREQUEST']._serialized_start=548
+  _globals['_TAKEEVICTIONTURNSREQUEST']._serialized_end=574
+  _globals['_TAKEEVICTIONTURNSRESPONSE']._serialized_start=576
+  _globals['_TAKEEVICTIONTURNSRESPONSE']._serialized_end=655
+  _globals['_LISTNODEFACTSREQUEST']._serialized_start=657
+  _globals['_LISTNODEFACTSREQUEST']._serialized_end=738
+  _globals['_LISTNODEFACTSRESPONSE']._serialized_start=740
+  _globals['_LISTNODEFACTSRESPONSE']._serialized_end=850
+  _globals['_GETHEALTHREQUEST']._serialized_start=852
+  _globals['_GETHEALTHREQUEST']._serialized_end=890
+  _globals['_GETHEALTHRESPONSE']._serialized_start=892
+  _globals['_GETHEALTHRESPONSE']._serialized_end=964
+  _globals['_HEALTHSERVICE']._serialized_start=967
+  _globals['_HEALTHSERVICE']._serialized_end=1528
 # @@protoc_insertion_point(module_scope)

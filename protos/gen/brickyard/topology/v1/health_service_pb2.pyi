@@ -135,6 +135,47 @@ class RecordNodeFactsResponse(_message.Message):
 Global___RecordNodeFactsResponse: _TypeAlias = RecordNodeFactsResponse  # noqa: Y015
 
 @_typing.final
+class TakeEvictionTurnsRequest(_message.Message):
+    """See TakeEvictionTurns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeEvictionTurnsRequest: _TypeAlias = TakeEvictionTurnsRequest  # noqa: Y015
+
+@_typing.final
+class TakeEvictionTurnsResponse(_message.Message):
+    """See TakeEvictionTurns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TURNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.EvictionTurn]:
+        """The nodes to empty now."""
+
+    def __init__(
+        self,
+        *,
+        turns: _abc.Iterable[_health_pb2.EvictionTurn] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["turns", b"turns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeEvictionTurnsResponse: _TypeAlias = TakeEvictionTurnsResponse  # noqa: Y015
+
+@_typing.final
 class ListNodeFactsRequest(_message.Message):
     """See ListNodeFacts."""
 

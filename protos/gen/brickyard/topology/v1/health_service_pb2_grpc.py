@@ -45,6 +45,11 @@ class HealthServiceStub:
                 request_serializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.RecordNodeFactsRequest.SerializeToString,
                 response_deserializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.RecordNodeFactsResponse.FromString,
                 _registered_method=True)
+        self.TakeEvictionTurns = channel.unary_unary(
+                '/brickyard.topology.v1.HealthService/TakeEvictionTurns',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.TakeEvictionTurnsRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.TakeEvictionTurnsResponse.FromString,
+                _registered_method=True)
         self.ListNodeFacts = channel.unary_unary(
                 '/brickyard.topology.v1.HealthService/ListNodeFacts',
                 request_serializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.ListNodeFactsRequest.SerializeToString,
@@ -70,6 +75,14 @@ class HealthServiceServicer:
 
     def RecordNodeFacts(self, request, context):
         """Stores what was seen on a node, or that it does not answer; a node that is gone is a success.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeEvictionTurns(self, request, context):
+        """Gives the nodes that have been silent for too long to one caller, which empties them; of each cluster one at most,
+        and none while too many of its nodes are down. None at all unless the topology is told to (auto-evict).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +114,11 @@ def add_HealthServiceServicer_to_server(servicer, server):
                     servicer.RecordNodeFacts,
                     request_deserializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.RecordNodeFactsRequest.FromString,
                     response_serializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.RecordNodeFactsResponse.SerializeToString,
+            ),
+            'TakeEvictionTurns': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeEvictionTurns,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.TakeEvictionTurnsRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_health__service__pb2.TakeEvictionTurnsResponse.SerializeToString,
             ),
             'ListNodeFacts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNodeFacts,
@@ -168,6 +186,33 @@ class HealthService:
             '/brickyard.topology.v1.HealthService/RecordNodeFacts',
             brickyard_dot_topology_dot_v1_dot_health__service__pb2.RecordNodeFactsRequest.SerializeToString,
             brickyard_dot_topology_dot_v1_dot_health__service__pb2.RecordNodeFactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeEvictionTurns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.HealthService/TakeEvictionTurns',
+            brickyard_dot_topology_dot_v1_dot_health__service__pb2.TakeEvictionTurnsRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_health__service__pb2.TakeEvictionTurnsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class HealthServiceStub:
     """Gives the nodes that were not looked at for an interval to one collector. Fails with CLUSTER_NOT_FOUND."""
     RecordNodeFacts: _grpc.UnaryUnaryMultiCallable[_health_service_pb2.RecordNodeFactsRequest, _health_service_pb2.RecordNodeFactsResponse]
     """Stores what was seen on a node, or that it does not answer; a node that is gone is a success."""
+    TakeEvictionTurns: _grpc.UnaryUnaryMultiCallable[_health_service_pb2.TakeEvictionTurnsRequest, _health_service_pb2.TakeEvictionTurnsResponse]
+    """Gives the nodes that have been silent for too long to one caller, which empties them; of each cluster one at most,
+    and none while too many of its nodes are down. None at all unless the topology is told to (auto-evict).
+    """
     ListNodeFacts: _grpc.UnaryUnaryMultiCallable[_health_service_pb2.ListNodeFactsRequest, _health_service_pb2.ListNodeFactsResponse]
     """The latest facts of nodes, ascending by node id. Fails with CLUSTER_NOT_FOUND."""
     GetHealth: _grpc.UnaryUnaryMultiCallable[_health_service_pb2.GetHealthRequest, _health_service_pb2.GetHealthResponse]
@@ -51,6 +55,10 @@ class HealthServiceAsyncStub(HealthServiceStub):
     """Gives the nodes that were not looked at for an interval to one collector. Fails with CLUSTER_NOT_FOUND."""
     RecordNodeFacts: _aio.UnaryUnaryMultiCallable[_health_service_pb2.RecordNodeFactsRequest, _health_service_pb2.RecordNodeFactsResponse]  # type: ignore[assignment]
     """Stores what was seen on a node, or that it does not answer; a node that is gone is a success."""
+    TakeEvictionTurns: _aio.UnaryUnaryMultiCallable[_health_service_pb2.TakeEvictionTurnsRequest, _health_service_pb2.TakeEvictionTurnsResponse]  # type: ignore[assignment]
+    """Gives the nodes that have been silent for too long to one caller, which empties them; of each cluster one at most,
+    and none while too many of its nodes are down. None at all unless the topology is told to (auto-evict).
+    """
     ListNodeFacts: _aio.UnaryUnaryMultiCallable[_health_service_pb2.ListNodeFactsRequest, _health_service_pb2.ListNodeFactsResponse]  # type: ignore[assignment]
     """The latest facts of nodes, ascending by node id. Fails with CLUSTER_NOT_FOUND."""
     GetHealth: _aio.UnaryUnaryMultiCallable[_health_service_pb2.GetHealthRequest, _health_service_pb2.GetHealthResponse]  # type: ignore[assignment]
@@ -74,6 +82,16 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_health_service_pb2.RecordNodeFactsResponse, _abc.Awaitable[_health_service_pb2.RecordNodeFactsResponse]]:
         """Stores what was seen on a node, or that it does not answer; a node that is gone is a success."""
+
+    @_abc_1.abstractmethod
+    def TakeEvictionTurns(
+        self,
+        request: _health_service_pb2.TakeEvictionTurnsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_health_service_pb2.TakeEvictionTurnsResponse, _abc.Awaitable[_health_service_pb2.TakeEvictionTurnsResponse]]:
+        """Gives the nodes that have been silent for too long to one caller, which empties them; of each cluster one at most,
+        and none while too many of its nodes are down. None at all unless the topology is told to (auto-evict).
+        """
 
     @_abc_1.abstractmethod
     def ListNodeFacts(

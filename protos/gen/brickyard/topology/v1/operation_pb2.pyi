@@ -641,22 +641,26 @@ class SetNodeStateSpec(_message.Message):
     NODE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     SKIP_HEAL_CHECK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Id of the node."""
     state: _node_pb2.NodeState.ValueType
     """The state to reach."""
     skip_heal_check: _builtins.bool
     """Whether bricks may be moved without a look at the heal state."""
+    reason: _builtins.str
+    """Why, when nobody asked for it, a text for people; empty otherwise. At most 2000 characters."""
     def __init__(
         self,
         *,
         node_id: _builtins.str = ...,
         state: _node_pb2.NodeState.ValueType = ...,
         skip_heal_check: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_id", b"node_id", "skip_heal_check", b"skip_heal_check", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_id", b"node_id", "reason", b"reason", "skip_heal_check", b"skip_heal_check", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
