@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 from brickyard.executor.v1 import executor_service_pb2 as messages
 from brickyard.executor.v1 import executor_service_pb2_grpc as service
 from brickyard.executor.v1 import facts_pb2
-from brickyard.topology.v1 import device_pb2
 from services.common.errors import InvalidArgumentError, UnavailableError
 from services.common.reasons import Reason
 from services.executor.block_servicer import BlockVerbs
+from services.executor.fact_messages import device_facts, gluster_volume, glusterd, node_facts
 from services.executor.journal import FIRST_EPOCH, NO_EPOCH
 from services.executor.node import Node, NodeLookup
 from services.executor.policy import check_operation_id, check_volume_id
@@ -23,15 +23,12 @@ from services.executor.requests import (
     replacement_spec,
     volume_spec,
 )
-from services.executor.runners.base import CURRENT_SCOPE, CallScope, Mount, NodeLostError
+from services.executor.runners.base import CURRENT_SCOPE, CallScope, NodeLostError
 
 if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
 
-    from services.executor.gluster.reports import GlusterVolume
-    from services.executor.lvm.reports import VolumeGroup
-    from services.executor.peers import Glusterd
 
 # Request metadata that selects a node, by the host name that it is managed under.
 NODE_KEY = "brickyard-node"
@@ -114,7 +111,7 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
         """What the agent sees on its node."""
         del request
         node = self._node(context)
-        return messages.GetNodeFactsResponse(facts=self._read(context, lambda: _node_facts(node)))
+        return messages.GetNodeFactsResponse(facts=self._read(context, lambda: node_facts(node)))
 
     def GetGlusterd(
         self, request: messages.GetGlusterdRequest, context: "grpc.ServicerContext"
@@ -123,7 +120,7 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
         del request
         node = self._node(context)
         state = self._read(context, node.glusterd)
-        return messages.GetGlusterdResponse(glusterd=_glusterd(state, gluster_block=node.has_gluster_block()))
+        return messages.GetGlusterdResponse(glusterd=glusterd(state, gluster_block=node.has_gluster_block()))
 
     def ProbePeer(
         self, request: messages.ProbePeerRequest, context: "grpc.ServicerContext"
@@ -151,7 +148,7 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
 
         def work(node: Node) -> messages.CreateDeviceResponse:
             made = node.create_device(request.device_id, request.path, destroy_data=request.destroy_data)
-            return messages.CreateDeviceResponse(facts=_device_facts(*made))
+            return messages.CreateDeviceResponse(facts=device_facts(*made))
 
         return self._change(context, request, messages.CreateDeviceResponse, work)
 
@@ -161,7 +158,7 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
         """Measures a device."""
         node = self._node(context)
         found = self._read(context, lambda: node.get_device(request.device_id))
-        return messages.GetDeviceResponse(facts=_device_facts(*found))
+        return messages.GetDeviceResponse(facts=device_facts(*found))
 
     def GrowDevice(
         self, request: messages.GrowDeviceRequest, context: "grpc.ServicerContext"
@@ -171,7 +168,7 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
             context,
             request,
             messages.GrowDeviceResponse,
-            lambda node: messages.GrowDeviceResponse(facts=_device_facts(*node.grow_device(request.device_id))),
+            lambda node: messages.GrowDeviceResponse(facts=device_facts(*node.grow_device(request.device_id))),
         )
 
     def DeleteDevice(
@@ -330,7 +327,7 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
         """A volume as glusterd describes it."""
         node = self._node(context)
         found = self._read(context, lambda: node.get_volume(request.name))
-        return messages.GetVolumeResponse(volume=_gluster_volume(found))
+        return messages.GetVolumeResponse(volume=gluster_volume(found))
 
     def ListVolumes(
         self, request: messages.ListVolumesRequest, context: "grpc.ServicerContext"
@@ -340,7 +337,7 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
         node = self._node(context)
         volumes, snapshots = self._read(context, node.list_volumes)
         return messages.ListVolumesResponse(
-            volumes=[_gluster_volume(each) for each in volumes],
+            volumes=[gluster_volume(each) for each in volumes],
             snapshots=[
                 facts_pb2.GlusterSnapshotFacts(name=each.name, volume_name=each.volume, source_name=each.source)
                 for each in snapshots
@@ -406,89 +403,3 @@ def _lost_as_unavailable() -> Iterator[None]:
         yield
     except NodeLostError as error:
         raise UnavailableError(Reason.AGENT_UNREACHABLE, str(error)) from error
-
-
-def _device_facts(group: "VolumeGroup", paths: list[str]) -> device_pb2.DeviceFacts:
-    return device_pb2.DeviceFacts(
-        total_bytes=group.total_bytes,
-        free_bytes=group.free_bytes,
-        extent_size_bytes=group.extent_size_bytes,
-        pv_uuid=group.pv_uuid,
-        known_paths=paths,
-    )
-
-
-def _glusterd(state: "Glusterd", *, gluster_block: bool) -> facts_pb2.GlusterdFacts:
-    return facts_pb2.GlusterdFacts(
-        running=state.running,
-        version=state.version,
-        peer_uuid=state.uuid,
-        peers=[
-            facts_pb2.PeerFacts(uuid=peer.uuid, hostname=peer.hostname, connected=peer.connected)
-            for peer in state.peers
-        ],
-        gluster_block_installed=gluster_block,
-    )
-
-
-def _gluster_volume(volume: "GlusterVolume") -> facts_pb2.GlusterVolumeFacts:
-    return facts_pb2.GlusterVolumeFacts(
-        name=volume.name,
-        uuid=volume.uuid,
-        started=volume.started,
-        bricks=volume.bricks,
-        options=volume.options,
-        never_started=volume.never_started,
-    )
-
-
-def _mount(entry: Mount) -> facts_pb2.MountFacts:
-    return facts_pb2.MountFacts(
-        source=entry.source, mount_point=entry.mount_point, filesystem=entry.filesystem, options=entry.options
-    )
-
-
-def _node_facts(node: Node) -> facts_pb2.NodeFacts:
-    storage = node.storage()
-    return facts_pb2.NodeFacts(
-        hostname=node.hostname(),
-        glusterd=_glusterd(node.glusterd(), gluster_block=node.has_gluster_block()),
-        volume_groups=[
-            facts_pb2.VolumeGroupFacts(
-                name=group.name,
-                total_bytes=group.total_bytes,
-                free_bytes=group.free_bytes,
-                extent_size_bytes=group.extent_size_bytes,
-                pv_uuid=group.pv_uuid,
-                pv_path=group.pv_path,
-            )
-            for group in storage.groups
-        ],
-        logical_volumes=[
-            facts_pb2.LogicalVolumeFacts(
-                name=volume.name,
-                vg_name=volume.vg_name,
-                size_bytes=volume.size_bytes,
-                pool_name=volume.pool_name,
-                thin_pool=volume.thin_pool,
-                data_percent=volume.data_percent,
-                metadata_percent=volume.metadata_percent,
-                origin=volume.origin,
-                active=volume.active,
-                metadata_size_bytes=volume.metadata_bytes,
-            )
-            for volume in storage.volumes
-        ],
-        brick_mounts=[_mount(entry) for entry in storage.brick_mounts],
-        fstab_entries=[_mount(entry) for entry in storage.fstab],
-        unused_disks=[facts_pb2.UnusedDiskFacts(path=disk.path, size_bytes=disk.size_bytes) for disk in storage.unused],
-        bricks=[
-            facts_pb2.BrickStateFacts(
-                path=brick.path,
-                mounted=brick.mounted,
-                process_running=brick.process_running,
-                heal_count=brick.heal_count,
-            )
-            for brick in storage.bricks
-        ],
-    )
