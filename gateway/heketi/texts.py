@@ -308,7 +308,7 @@ def _path_in_use(error: BrickyardError, _target: str) -> str:
 
 
 def _has_data(path: str, why: str) -> str:
-    if why.startswith("Initializing device "):
+    if why.startswith(("Initializing device ", "Can not destroy device, ")):
         # The agent tells apart what Heketi tells apart, in Heketi's words.
         return why
     return f"Initializing device {path} failed (already initialized or contains data?): {why}"

@@ -340,6 +340,10 @@ def test_texts_of_failed_operations() -> None:
         == "Initializing device /dev/sdb failed (already initialized or contains data?): it has a filesystem"
     )
     assert failed(add, "LVM_FAILED", "pvcreate: no").startswith("Initializing device /dev/sdb failed (")
+    unsafe = (
+        "Can not destroy device, destroy may not be safe: Initializing device /dev/sdb failed (aleady contains ...)"
+    )
+    assert failed(add, "DEVICE_IN_USE", unsafe) == unsafe
     assert failed(add, "DEVICE_ALREADY_KNOWN", "x", device_id="abc") == "Device already in use (ID: abc)"
     assert failed(add, "AGENT_UNREACHABLE", "node a is away") == "node a is away"
 
