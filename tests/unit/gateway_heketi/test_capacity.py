@@ -143,6 +143,29 @@ def values(text: str, name: str) -> dict[str, float]:
     }
 
 
+# All that Heketi 10.4 has, and its words for each.
+HEKETIS = {
+    "heketi_up": "Is heketi running?",
+    "heketi_cluster_count": "Number of clusters",
+    "heketi_volumes_count": "Number of volumes on cluster",
+    "heketi_block_volumes_count": "Number of block volumes on cluster",
+    "heketi_nodes_count": "Number of nodes on cluster",
+    "heketi_device_count": "Number of devices on host",
+    "heketi_device_size": "Total size of the device",
+    "heketi_device_free": "Amount of Free space available on the device",
+    "heketi_device_used": "Amount of space used on the device",
+    "heketi_device_size_bytes": "Total size of the device in bytes",
+    "heketi_device_free_bytes": "Amount of Free space available on the device in bytes",
+    "heketi_device_used_bytes": "Amount of space used on the device in bytes",
+    "heketi_device_brick_count": "Number of bricks on device",
+    "heketi_operations_total_count": "Total Number of Operations",
+    "heketi_operations_inFlight_count": "Number of in flight Operations",
+    "heketi_operations_new_count": "Number of New Operations",
+    "heketi_operations_stale_count": "Number of Stale Operations",
+    "heketi_operations_failed_count": "Number of Failed Operations",
+}
+
+
 def test_metrics_need_no_token_and_have_heketis_names(face: Client) -> None:
     answer = face.send("GET", "/metrics", token=None)
     assert answer.status_code == 200
@@ -168,8 +191,12 @@ def test_metrics_need_no_token_and_have_heketis_names(face: Client) -> None:
         **{(f"heketi_operations_{name}_count", ()): 0 for name in ("total", "inFlight", "new", "stale", "failed")},
     }
     assert {key: found[key] for key in expected} == expected
-    assert "# TYPE heketi_up gauge" in answer.text
-    assert "# HELP heketi_device_size Total size of the device\n" in answer.text
+    lines = answer.text.splitlines()
+    assert {line for line in lines if line.startswith("# HELP heketi_")} == {
+        f"# HELP {name} {text}" for name, text in HEKETIS.items()
+    }
+    assert {line for line in lines if line.startswith("# TYPE heketi_")} == {f"# TYPE {name} gauge" for name in HEKETIS}
+    assert {name for name, _ in found if name.startswith("heketi_")} == set(HEKETIS)
 
 
 def test_our_own_metrics(face: Client) -> None:
