@@ -1,6 +1,6 @@
 """`heketi-cli cluster`."""
 
-from gateway.cli.heketi_cli import blocks
+from gateway.cli.heketi_cli import blocks, capacity
 from gateway.cli.heketi_cli.arguments import Command, Flag, UsageFault, parse_bool
 from gateway.cli.heketi_cli.call import Call, write
 
@@ -78,5 +78,6 @@ CLUSTER = Command(
             arguments="ID",
             example="  $ heketi-cli cluster setflags --file=false ID",
         ),
+        *capacity.COMMANDS,
     ),
 )
