@@ -241,13 +241,15 @@ def _mark(block_volume_id: str) -> str:
 
 
 def _reply(result: CommandResult, verb: str) -> reports.Reply:
-    """The answer, from stdout, or from stderr when that is empty."""
-    output = result.stdout if result.stdout.strip() else result.stderr
-    reply = reports.parse_reply(output)
-    if reply is not None:
-        return reply
-    if reports.says_not_running(output):
-        raise FailedPreconditionError(Reason.GLUSTERD_NOT_RUNNING, output.strip())
+    """The answer, from stdout or else from stderr; for a removal the other way round (Heketi's rule)."""
+    outputs = [result.stderr, result.stdout] if verb == "delete" else [result.stdout, result.stderr]
+    for output in outputs:
+        reply = reports.parse_reply(output)
+        if reply is not None:
+            return reply
+    for output in outputs:
+        if reports.says_not_running(output):
+            raise FailedPreconditionError(Reason.GLUSTERD_NOT_RUNNING, output.strip())
     if result.exit_code != 0 and result.stderr.strip():
         return reports.Reply(failed=True, message=reports.redacted(result.stderr.strip()), fields={})
     raise _failure(_UNPARSABLE.format(verb, _shown(result)))

@@ -168,3 +168,13 @@ def test_hosting_volume_must_be_there(made: Ready) -> None:
     with pytest.raises(BrickyardError, match="Volume vol_y does not exist"):
         made.node(1).create_block_volume(dataclasses.replace(SPEC, hosting="vol_y"))
     assert made.simulated(1).volumes()["vol_x"].options["user.heketi.id"] == VOLUME_ID
+
+
+def test_an_answer_may_be_on_either_output(made: Ready) -> None:
+    made.node(1).create_block_volume(SPEC)
+    made.fail("gluster-block delete", stdout="a warning", stderr='{"RESULT": "FAIL", "errMsg": "target is busy"}')
+    with pytest.raises(InternalError, match="^target is busy$"):
+        made.node(1).delete_block_volume("vol_x", "blk", BLOCK_ID)
+    made.fail("gluster-block info", stdout="a warning", stderr='{"RESULT": "FAIL", "errMsg": "no such thing"}')
+    with pytest.raises(InternalError, match="^no such thing$"):
+        made.node(1).get_block_volume("vol_x", "blk")
