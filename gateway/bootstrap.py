@@ -29,6 +29,7 @@ from gateway.operations.work import Trail
 from gateway.operator.servicer import ACCESS, SERVICE, OperatorServicer
 from gateway.settings import ProvisioningSettings
 from gateway.usecases.block_volumes import BlockVolumeUseCases
+from gateway.usecases.bricks import LookAgain
 from gateway.usecases.health import HealthUseCases
 from gateway.usecases.moves import GatewayMoves
 from services.common.channels import MAX_MESSAGE_BYTES
@@ -155,7 +156,7 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     clients = Clients(settings.addresses)
     agents = MeasuredAgents(clients.agents)
     collector = FactsCollector(health=clients.health, agents=agents, interval_s=settings.facts_interval_s)
-    engine, use_cases = _core(settings, clients, agents, collector)
+    engine, use_cases = _core(settings, clients, agents, collector.look_again)
     evictions = Evictions(
         health=clients.health, use_cases=use_cases, moves=GatewayMoves(lambda: use_cases, clients.operations)
     )
@@ -204,7 +205,7 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
 
 
 def _core(
-    settings: GatewaySettings, clients: Clients, agents: AgentCaller, collector: FactsCollector
+    settings: GatewaySettings, clients: Clients, agents: AgentCaller, look_again: LookAgain | None = None
 ) -> tuple[OperationEngine, BlockVolumeUseCases]:
     async def list_nodes(cluster_id: str) -> Any:
         return await use_cases.list_nodes(cluster_id)
@@ -230,6 +231,6 @@ def _core(
         agents=agents,
         engine=engine,
         settings=settings.provisioning,
-        look_again=collector.look_again,
+        look_again=look_again,
     )
     return engine, use_cases

@@ -1,6 +1,6 @@
 """The use cases over single bricks."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from brickyard.allocator.v1.allocator_service_pb2 import PlanReplacementRequest, PlanVolumeResponse
@@ -21,6 +21,8 @@ from services.common.reasons import Reason
 _log = get_logger()
 # As for volumes: after so many times the cluster is too contended.
 _MAX_PLANS = 8
+# Looks at all nodes, for a short while.
+LookAgain = Callable[[], Awaitable[None]]
 # Gluster mounts the volume for it, and waits ten seconds for a brick that does not answer.
 _HEAL_TIMEOUT_S = 60.0
 
@@ -30,6 +32,20 @@ class BrickUseCases(ExaminationUseCases):
 
     _allocator: Any
     _settings: ProvisioningSettings
+    _look_again: LookAgain | None
+
+    async def _placed(self, method: Any, request: Any) -> Any:
+        """What the allocator answers; a refusal for nodes that are down counts only after another look at them.
+
+        A node that was down a minute ago may be back.
+        """
+        try:
+            return await call_aio(method, request)
+        except BrickyardError as error:
+            if self._look_again is None or not int(error.metadata.get("down_device_count") or 0):
+                raise
+        await self._look_again()
+        return await call_aio(method, request)
 
     async def evict_brick(
         self,
@@ -69,7 +85,7 @@ class BrickUseCases(ExaminationUseCases):
         )
         volume = answer.volume
         factor = volume.snapshot_factor if volume.snapshot_enabled else 1.0
-        plan = await call_aio(
+        plan = await self._placed(
             self._allocator.PlanReplacement,
             PlanReplacementRequest(
                 cluster_id=volume.cluster_id,

@@ -134,6 +134,7 @@ class HealthUseCases:
             self._allocator.GetMaxVolumeSize,
             GetMaxVolumeSizeRequest(cluster_id=question.cluster_id, rules=rules, excluded_node_ids=sorted(excluded)),
         )
+        excluded |= {problem.node_id for problem in report.problems if problem.kind == "GLUSTERD_DOWN"}
         nodes = {node.node_id for node in report.nodes if node.state == node_pb2.NODE_STATE_ONLINE} - excluded
         smallest = self._settings.brick_min_size_bytes
         disks = [disk for disk in report.devices if disk.node_id in nodes and _takes_bricks(disk, smallest)]

@@ -8,6 +8,7 @@ from brickyard.topology.v1 import operation_pb2, operation_service_pb2, topology
 from gateway.clients import AgentCaller
 from gateway.operations.engine import OperationEngine
 from gateway.settings import ProvisioningSettings
+from gateway.usecases.bricks import LookAgain
 from gateway.usecases.placement import all_options, named_bricks, placement_rules, planned_volume
 from gateway.usecases.port import NewVolume
 from gateway.usecases.previews import Preparation, PreviewUseCases
@@ -21,7 +22,6 @@ from services.common.reasons import Reason
 _log = get_logger()
 # A plan is outdated when somebody else took the space in between; after so many times the cluster is too contended.
 _MAX_PLANS = 8
-LookAgain = Callable[[], Awaitable[None]]
 
 
 class GatewayUseCases(PreviewUseCases):
@@ -107,20 +107,10 @@ class GatewayUseCases(PreviewUseCases):
     async def _plan(self, request: PlanVolumeRequest) -> PlanVolumeResponse:
         """A plan; a busy server says so first, also where no plan fits (Heketi's order)."""
         try:
-            try:
-                return await self._planned(request)
-            except BrickyardError as error:
-                if self._look_again is None or not int(error.metadata.get("down_device_count") or 0):
-                    raise
-            # A node that was down a minute ago may be back.
-            await self._look_again()
-            return await self._planned(request)
+            plan: PlanVolumeResponse = await self._placed(self._allocator.PlanVolume, request)
         except BrickyardError:
             await self._engine.check_slot()
             raise
-
-    async def _planned(self, request: PlanVolumeRequest) -> PlanVolumeResponse:
-        plan: PlanVolumeResponse = await call_aio(self._allocator.PlanVolume, request)
         return plan
 
     async def plan_again(

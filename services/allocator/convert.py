@@ -165,9 +165,14 @@ def refusal_error(cluster_id: str, wanted: model.VolumeRequest, refusal: Refusal
         rule=wanted.tag_rule,
         stopped_by=refusal.stopped_by.value if refusal.stopped_by else "",
         device_count=len(refusal.devices),
-        down_device_count=sum(verdict.reason is DeviceReason.NODE_DOWN for verdict in refusal.devices),
+        down_device_count=down_device_count(refusal),
         devices=device_details(refusal.devices),
     )
+
+
+def down_device_count(refusal: Refusal) -> int:
+    """How many devices were left out because their nodes are down."""
+    return sum(verdict.reason is DeviceReason.NODE_DOWN for verdict in refusal.devices)
 
 
 def device_details(verdicts: Iterable[DeviceVerdict]) -> str:

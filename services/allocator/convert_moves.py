@@ -90,6 +90,7 @@ def replacement_error(cluster_id: str, brick_id: str, rules: pb.PlacementRules, 
         needed_bytes=refusal.needed_bytes,
         brick_size_bytes=refusal.brick_size_bytes,
         device_count=len(refusal.devices),
+        down_device_count=convert.down_device_count(refusal),
         devices=convert.device_details(refusal.devices),
     )
 

@@ -77,6 +77,9 @@ def test_a_look_on_demand(stack: Stack, world: World) -> None:
         for name in cluster.hostnames
     }
     assert kinds(health(stack, cluster)) == ["GLUSTERD_DOWN"]
+    # It takes no bricks.
+    fits = world.rest.json(f"/clusters/{cluster.id}/volmaxsize?replica=3")
+    assert (fits["MaxAllowCreateVolSize"], fits["AvaildDiskCnt"], fits["AvaildNodeCnt"]) == (0, 2, 2)
     assert kinds(health(stack, cluster, refresh=True)) == []
 
 
@@ -92,7 +95,14 @@ def test_a_silent_node_gets_no_bricks_until_it_is_back(stack: Stack, world: Worl
         assert refused.status_code == 500
         assert refused.text.startswith("Failed to allocate new volume: No space")
         assert f"on nodes that are down ({cluster.hostnames[1]} does not answer since 20" in refused.text
+        # Nor does it get any when a brick moves.
+        evicted = world.rest.change("POST", f"/bricks/to-evict/{made['bricks'][0]['id']}")
+        assert evicted.status_code == 500
+        assert f"on nodes that are down ({cluster.hostnames[1]} does not answer since 20" in evicted.text
     # It answers again, which is found out when it is needed.
+    assert world.rest.change("POST", f"/bricks/to-evict/{made['bricks'][0]['id']}").status_code == 204
+    with dead(stack, cluster.hostnames[1]):
+        health(stack, cluster, refresh=True)
     assert len(world.rest.made("/volumes", cluster.volume_body(1))["bricks"]) == 3
 
 

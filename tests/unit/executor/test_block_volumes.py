@@ -173,8 +173,8 @@ def test_hosting_volume_must_be_there(made: Ready) -> None:
 def test_an_answer_may_be_on_either_output(made: Ready) -> None:
     made.node(1).create_block_volume(SPEC)
     made.fail("gluster-block delete", stdout="a warning", stderr='{"RESULT": "FAIL", "errMsg": "target is busy"}')
-    with pytest.raises(InternalError, match="^target is busy$"):
+    with pytest.raises(InternalError, match=r"^target is busy$"):
         made.node(1).delete_block_volume("vol_x", "blk", BLOCK_ID)
     made.fail("gluster-block info", stdout="a warning", stderr='{"RESULT": "FAIL", "errMsg": "no such thing"}')
-    with pytest.raises(InternalError, match="^no such thing$"):
+    with pytest.raises(InternalError, match=r"^no such thing$"):
         made.node(1).get_block_volume("vol_x", "blk")
