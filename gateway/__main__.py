@@ -99,6 +99,7 @@ def main(
     tls_dir: Path | None,
     insecure_plaintext: bool,
     grace_seconds: float,
+    metrics_listen: str,
     log_level: str,
     config: HeketiConfig,
     **others: Any,
@@ -117,7 +118,11 @@ def main(
     from gateway.heketi.settings import HeketiSettings  # noqa: PLC0415
 
     operator = server_settings(
-        listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
+        listen=listen,
+        tls_dir=tls_dir,
+        insecure_plaintext=insecure_plaintext,
+        grace_seconds=grace_seconds,
+        metrics_listen=metrics_listen,
     )
     host, _, port = rest.rpartition(":")
     if ":" not in rest or not port.isdigit():

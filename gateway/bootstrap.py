@@ -36,6 +36,7 @@ from services.common.channels import MAX_MESSAGE_BYTES
 from services.common.errors import FailedPreconditionError
 from services.common.interceptors import AioServerInterceptor
 from services.common.logs import get_logger
+from services.common.metrics import MetricsServer
 from services.common.reasons import Reason
 from services.common.server import bind
 from services.common.settings import ServerSettings
@@ -181,6 +182,7 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
             timeout_graceful_shutdown=int(settings.operator.grace_s) or 1,
         )
     )
+    figures = MetricsServer(settings.operator.metrics_listen) if settings.operator.metrics_listen else None
     await operator.start()
     await engine.start()
     await collector.start()
@@ -201,6 +203,8 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     await asyncio.gather(serving, operator.stop(settings.operator.grace_s))
     await engine.stop(settings.operator.grace_s)
     await clients.close()
+    if figures is not None:
+        figures.stop()
     _log.info("server.stopped")
 
 

@@ -9,14 +9,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -27,11 +20,10 @@ from gateway.usecases import UseCases
 from gateway.usecases.health import HealthUseCases
 from services.common.errors import BrickyardError
 from services.common.logs import get_logger
+from services.common.metrics import REGISTRY, SECONDS_BUCKETS
 from services.common.units import KIB
 
 _log = get_logger()
-# From a quick read to the longest change on a node.
-_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _NODE_LABELS = ("cluster", "hostname", "storage_hostname")
 _DEVICE_LABELS = (*_NODE_LABELS, "id", "device", "pv_uuid")
 _SEVERITIES = {
@@ -60,20 +52,18 @@ class Metrics:
         self._health = health
         self._use_cases = use_cases
         self._registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
         self._requests = Histogram(
             "brickyard_rest_request_seconds",
             "Time to answer a REST request",
             ("method", "route", "status"),
-            buckets=_BUCKETS,
+            buckets=SECONDS_BUCKETS,
             registry=self._registry,
         )
         self._calls = Histogram(
             "brickyard_agent_call_seconds",
             "Time of a call of a node's agent, by RPC and outcome (OK or the reason of the failure)",
             ("method", "outcome"),
-            buckets=_BUCKETS,
+            buckets=SECONDS_BUCKETS,
             registry=self._registry,
         )
 
@@ -98,7 +88,7 @@ class Metrics:
             state = _State([_gauge("heketi_up", "Is heketi running?", (), [((), 0)])])
         else:
             state = _State([*_heketi(report, unfinished, block_volumes, time.time()), *_ours(report)])
-        return generate_latest(state) + generate_latest(self._registry)
+        return generate_latest(state) + generate_latest(self._registry) + generate_latest(REGISTRY)
 
 
 class MeasuredAgents:

@@ -24,6 +24,7 @@ from gateway.heketi.routes import TABLE, capacity
 from gateway.heketi.settings import HeketiSettings
 from gateway.usecases import UseCases
 from gateway.usecases.health import HealthUseCases
+from services.common import tracing
 from services.common.context import enter_request
 from services.common.errors import BrickyardError
 from services.common.logs import get_logger
@@ -98,14 +99,18 @@ class HeketiApp:
         began = time.perf_counter()
         request = Request(scope, receive, self._context.settings.max_body_bytes)
         request_id = enter_request(request.header(b"x-request-id"))
-        try:
-            answer = await self._answer(request, scope.get("query_string", b""))
-        except ClientGoneError:
-            _log.info("request.abandoned", method=request.method, path=request.path)
-            return
-        except Exception:  # noqa: BLE001 - the last line of defence; a client must get an answer
-            _log.exception("request.crashed", method=request.method, path=request.path)
-            answer = error_answer(texts.crashed(request_id))
+        carrier = [(key, request.header(key.encode())) for key in ("traceparent", "tracestate")]
+        with tracing.served(request.method, carrier, code_attribute="http.response.status_code") as span:
+            try:
+                answer = await self._answer(request, scope.get("query_string", b""))
+            except ClientGoneError:
+                _log.info("request.abandoned", method=request.method, path=request.path)
+                return
+            except Exception:  # noqa: BLE001 - the last line of defence; a client must get an answer
+                _log.exception("request.crashed", method=request.method, path=request.path)
+                answer = error_answer(texts.crashed(request_id))
+            name = f"{request.method} {request.route or 'other'}"
+            span.end_with(str(answer.status), failed=answer.status >= 500, name=name)
         # Reads come by the thousand from pollers; what changes something or fails is worth a line.
         note = _log.debug if request.method == "GET" and answer.status < 500 else _log.info
         note(

@@ -37,6 +37,7 @@ def main(
     tls_dir: Path | None,
     insecure_plaintext: bool,
     grace_seconds: float,
+    metrics_listen: str,
     log_level: str,
 ) -> None:
     """Plans where the bricks of a volume go, from the inventory that it reads from topology."""
@@ -51,7 +52,11 @@ def main(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--spread-weight") from error
     settings = server_settings(
-        listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
+        listen=listen,
+        tls_dir=tls_dir,
+        insecure_plaintext=insecure_plaintext,
+        grace_seconds=grace_seconds,
+        metrics_listen=metrics_listen,
     )
     try:
         run_allocator(settings, topology=topology, weights=weights)

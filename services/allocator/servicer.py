@@ -25,6 +25,7 @@ from services.allocator.domain.reservations import Reservation, by_device, refus
 from services.allocator.domain.strategies import SpreadWeights, all_strategies, strategy_by_name
 from services.allocator.domain.strategies.base import Strategy
 from services.allocator.inventory import InventoryCache
+from services.allocator.metrics import count_refusal
 from services.common.errors import (
     BrickyardError,
     FailedPreconditionError,
@@ -133,6 +134,7 @@ class AllocatorServicer(AllocatorServiceServicer):
             placement = plan_volume(index, wanted, self._strategy(request.rules))
         except PlacementRefused as refused:
             refusal = refusal_with_reservations(refused.refusal, self._reservations(cluster_id))
+            count_refusal(refusal)
             error = convert.refusal_error(cluster_id, wanted, refusal)
             _log.info("placement.refused", cluster_id=cluster_id, reason=error.reason.value, message=error.message)
             if error.reason in _FATAL:
@@ -203,6 +205,7 @@ class AllocatorServicer(AllocatorServiceServicer):
             placed = plan_replacement(index, wanted, strategy=self._strategy(request.rules))
         except PlacementRefused as refused:
             refusal = refusal_with_reservations(refused.refusal, self._reservations(request.cluster_id))
+            count_refusal(refusal)
             error = convert_moves.replacement_error(request.cluster_id, brick.id, request.rules, refusal)
             _log.info("replacement.refused", cluster_id=request.cluster_id, brick_id=brick.id, message=error.message)
             raise error from refused

@@ -13,6 +13,7 @@ from services.common.credentials import TlsFiles, channel_credentials
 from services.common.errors import InvalidArgumentError, UnavailableError, from_rpc_error
 from services.common.identity import Role, role_hostname
 from services.common.reasons import Reason
+from services.common.tracing import aio_interceptors, traced
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 DEFAULT_TIMEOUT_S = 15.0
@@ -129,18 +130,19 @@ def open_channel(target: str, tls: TlsFiles | None, *, role: Role | None = None)
     """
     target, several = target_of(target)
     if tls is None or target.startswith("unix:"):
-        return grpc.insecure_channel(target, options=channel_options(several=several))
+        return traced(grpc.insecure_channel(target, options=channel_options(several=several)))
     options = channel_options(_server_name(role), several=several)
-    return grpc.secure_channel(target, channel_credentials(tls), options=options)
+    return traced(grpc.secure_channel(target, channel_credentials(tls), options=options))
 
 
 def open_aio_channel(target: str, tls: TlsFiles | None, *, role: Role | None = None) -> grpc.aio.Channel:
     """An asyncio channel; see `open_channel`."""
     target, several = target_of(target)
     if tls is None or target.startswith("unix:"):
-        return grpc.aio.insecure_channel(target, options=channel_options(several=several))
+        options = channel_options(several=several)
+        return grpc.aio.insecure_channel(target, options=options, interceptors=aio_interceptors())
     options = channel_options(_server_name(role), several=several)
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options)
+    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options, interceptors=aio_interceptors())
 
 
 def _metadata(extra: Sequence[tuple[str, str]]) -> tuple[tuple[str, str | bytes], ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from services.common import tracing
 from services.common.context import REQUEST_ID_KEY, enter_request
 from services.common.errors import (
     BrickyardError,
@@ -19,11 +20,13 @@ from services.common.errors import (
 )
 from services.common.identity import AccessPolicy, Identity, Role, identity_from_names
 from services.common.logs import get_logger
+from services.common.metrics import observe_rpc
 from services.common.reasons import Reason
 
 _log = get_logger()
 _SAN = "x509_subject_alternative_name"
 _TRANSPORT = "transport_security_type"
+_NON_BLOCKING = "experimental_non_blocking"
 # Looked at too often to be worth a line each.
 _QUIET_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
@@ -62,8 +65,14 @@ class _Guard:
         return caller
 
     @staticmethod
-    def leave(method: str, caller: Identity | None, started: float, error: BrickyardError | None) -> None:
+    def leave(
+        method: str, caller: Identity | None, started: float, error: BrickyardError | None, span: tracing.Span
+    ) -> None:
         duration_s = round(time.monotonic() - started, 4)
+        code = grpc.StatusCode.OK.name if error is None else error.code.name
+        span.end_with(code, failed=error is not None)
+        if not method.startswith(_QUIET_PREFIXES):
+            observe_rpc(method, code, duration_s)
         who = f"{caller.role.value}/{caller.name}" if caller else "unknown"
         if error is None:
             if not method.startswith(_QUIET_PREFIXES):
@@ -74,7 +83,7 @@ class _Guard:
                 method=method,
                 caller=who,
                 duration_s=duration_s,
-                code=error.code.name,
+                code=code,
                 reason=error.reason.value,
                 message=error.message,
             )
@@ -106,8 +115,11 @@ class ServerInterceptor(grpc.ServerInterceptor):
         if handler is None or handler.request_streaming:
             return self._wrap_streaming_request(handler, method)
         if handler.response_streaming:
+            # grpc's own mark of a handler that keeps no thread: watching health, which clients with several servers do.
+            keeps_no_thread = getattr(handler.unary_stream, _NON_BLOCKING, False)
+            wrap = self._callback if keeps_no_thread else self._stream
             return grpc.unary_stream_rpc_method_handler(
-                self._stream(handler.unary_stream, method),
+                wrap(handler.unary_stream, method),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
@@ -132,13 +144,14 @@ class ServerInterceptor(grpc.ServerInterceptor):
     def _unary(self, call: Any, method: str) -> Callable[[Any, grpc.ServicerContext], Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             started, caller, failure = time.monotonic(), None, None
-            try:
-                caller = self._guard.enter(method, context)
-                return call(request, context)
-            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
-                failure = self._guard.translate(error)
-            finally:
-                self._guard.leave(method, caller, started, failure)
+            with tracing.rpc_served(method, context) as span:
+                try:
+                    caller = self._guard.enter(method, context)
+                    return call(request, context)
+                except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                    failure = self._guard.translate(error)
+                finally:
+                    self._guard.leave(method, caller, started, failure, span)
             return context.abort_with_status(to_status(failure))
 
         return handle
@@ -146,16 +159,30 @@ class ServerInterceptor(grpc.ServerInterceptor):
     def _stream(self, call: Any, method: str) -> Callable[[Any, grpc.ServicerContext], Iterator[Any]]:
         def handle(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             started, caller, failure = time.monotonic(), None, None
-            try:
-                caller = self._guard.enter(method, context)
-                yield from call(request, context)
-            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
-                failure = self._guard.translate(error)
-            finally:
-                self._guard.leave(method, caller, started, failure)
+            with tracing.rpc_served(method, context, current=False) as span:
+                try:
+                    caller = self._guard.enter(method, context)
+                    yield from call(request, context)
+                except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                    failure = self._guard.translate(error)
+                finally:
+                    self._guard.leave(method, caller, started, failure, span)
             if failure is not None:
                 context.abort_with_status(to_status(failure))
 
+        return handle
+
+    def _callback(self, call: Any, method: str) -> Any:
+        """For a handler that answers through a callback, long after it has returned."""
+
+        def handle(request: Any, context: grpc.ServicerContext, send_response_callback: Any) -> None:
+            try:
+                self._guard.enter(method, context)
+                call(request, context, send_response_callback)
+            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                context.abort_with_status(to_status(self._guard.translate(error)))
+
+        setattr(handle, _NON_BLOCKING, True)
         return handle
 
 
@@ -196,13 +223,14 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, call: Any, method: str) -> Any:
         async def handle(request: Any, context: Any) -> Any:
             started, caller, failure = time.monotonic(), None, None
-            try:
-                caller = self._guard.enter(method, context)
-                return await call(request, context)
-            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
-                failure = self._guard.translate(error)
-            finally:
-                self._guard.leave(method, caller, started, failure)
+            with tracing.rpc_served(method, context) as span:
+                try:
+                    caller = self._guard.enter(method, context)
+                    return await call(request, context)
+                except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                    failure = self._guard.translate(error)
+                finally:
+                    self._guard.leave(method, caller, started, failure, span)
             return await _abort(context, failure)
 
         return handle
@@ -210,14 +238,15 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
     def _stream(self, call: Any, method: str) -> Any:
         async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
             started, caller, failure = time.monotonic(), None, None
-            try:
-                caller = self._guard.enter(method, context)
-                async for item in call(request, context):
-                    yield item
-            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
-                failure = self._guard.translate(error)
-            finally:
-                self._guard.leave(method, caller, started, failure)
+            with tracing.rpc_served(method, context, current=False) as span:
+                try:
+                    caller = self._guard.enter(method, context)
+                    async for item in call(request, context):
+                        yield item
+                except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
+                    failure = self._guard.translate(error)
+                finally:
+                    self._guard.leave(method, caller, started, failure, span)
             if failure is not None:
                 await _abort(context, failure)
 

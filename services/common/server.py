@@ -16,6 +16,7 @@ from services.common.errors import FailedPreconditionError
 from services.common.identity import AccessPolicy
 from services.common.interceptors import ServerInterceptor
 from services.common.logs import get_logger
+from services.common.metrics import MetricsServer
 from services.common.reasons import Reason
 from services.common.settings import ServerSettings
 
@@ -83,12 +84,18 @@ class RunningServer:
         if with_reflection:
             served = [name for name in self._names if name]
             reflection.enable_server_reflection([*served, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        self._metrics = MetricsServer(settings.metrics_listen) if settings.metrics_listen else None
         self.addresses = [bind(self._server, address, settings) for address in settings.listen]
         self._check_ready = check_ready
         self._stopping = threading.Event()
         self._set_health()
         self._server.start()
         threading.Thread(target=self._watch_health, name="health", daemon=True).start()
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are served; empty = nowhere."""
+        return self._metrics.address if self._metrics is not None else ""
 
     def _set_health(self) -> None:
         status: int = health_pb2.HealthCheckResponse.SERVING
@@ -110,6 +117,8 @@ class RunningServer:
         self._stopping.set()
         self._health.enter_graceful_shutdown()
         self._server.stop(self._grace_s).wait()
+        if self._metrics is not None:
+            self._metrics.stop()
 
 
 def bind(server: grpc.Server | grpc.aio.Server, address: str, settings: ServerSettings) -> str:

@@ -27,12 +27,14 @@ class ServerSettings:
         tls: Certificate of the process; None on Unix sockets and plain TCP only.
         insecure_plaintext: Whether plain TCP was asked for by name; everybody who reaches it is trusted.
         grace_s: Seconds that running calls get when the process is told to stop.
+        metrics_listen: "HOST:PORT" for Prometheus, without certificates; empty = nowhere.
     """
 
     listen: tuple[str, ...]
     tls: TlsFiles | None
     insecure_plaintext: bool
     grace_s: float
+    metrics_listen: str = ""
 
 
 def load_file(context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -66,6 +68,22 @@ def _configure_logs(process: str) -> Callable[[click.Context, click.Parameter, s
     return configure
 
 
+def _start_traces(process: str) -> Callable[[click.Context, click.Parameter, str], str]:
+    def start(_context: click.Context, _parameter: click.Parameter, endpoint: str) -> str:
+        if endpoint:
+            # Imported late: --help and a wrong flag should not wait for gRPC.
+            from services.common import tracing  # noqa: PLC0415
+            from services.common.errors import BrickyardError  # noqa: PLC0415
+
+            try:
+                tracing.start(process if process.startswith("brickyard-") else f"brickyard-{process}", endpoint)
+            except BrickyardError as error:
+                raise click.BadParameter(error.message) from error
+        return endpoint
+
+    return start
+
+
 def config_option() -> Callable[[_Command], _Command]:
     """The --config flag: a TOML file with the settings of this process."""
     return click.option(
@@ -79,9 +97,18 @@ def config_option() -> Callable[[_Command], _Command]:
 
 
 def log_options(process: str) -> Callable[[_Command], _Command]:
-    """The flags of the logs; they are set up before the command runs."""
+    """The flags of logs and traces; both are set up before the command runs."""
 
     def decorate(command: _Command) -> _Command:
+        command = click.option(
+            "--trace-to",
+            default="",
+            metavar="URL",
+            callback=_start_traces(process),
+            expose_value=False,
+            help="Send OpenTelemetry traces to this collector (OTLP over gRPC, e.g. http://127.0.0.1:4317); needs "
+            "brickyard[tracing]. [default: no traces]",
+        )(command)
         command = click.option(
             "--log-format",
             type=click.Choice(["json", "text"]),
@@ -126,6 +153,13 @@ def server_options(default_listen: str) -> Callable[[_Command], _Command]:
             help="Time that running calls get on SIGTERM.",
         )(command)
         command = click.option(
+            "--metrics-listen",
+            default="",
+            metavar="HOST:PORT",
+            callback=_metrics_address,
+            help="Serve metrics for Prometheus here, over plain HTTP to whoever asks. [default: nowhere]",
+        )(command)
+        command = click.option(
             "--insecure-plaintext",
             is_flag=True,
             help="Allow plain TCP without certificates: everybody who reaches the port is trusted.",
@@ -143,7 +177,12 @@ def server_options(default_listen: str) -> Callable[[_Command], _Command]:
 
 
 def server_settings(
-    *, listen: tuple[str, ...], tls_dir: Path | None, insecure_plaintext: bool, grace_seconds: float
+    *,
+    listen: tuple[str, ...],
+    tls_dir: Path | None,
+    insecure_plaintext: bool,
+    grace_seconds: float,
+    metrics_listen: str = "",
 ) -> ServerSettings:
     """Checks the flags of `server_options` together.
 
@@ -163,7 +202,15 @@ def server_settings(
         tls=TlsFiles.in_directory(tls_dir) if tls_dir is not None else None,
         insecure_plaintext=insecure_plaintext,
         grace_s=grace_seconds,
+        metrics_listen=metrics_listen,
     )
+
+
+def _metrics_address(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    host, _, port = given.rpartition(":")
+    if given and not (host and port.isascii() and port.isdigit()):
+        raise click.BadParameter(f"{given!r} is not HOST:PORT")
+    return given
 
 
 def _check_socket_directory(directory: Path) -> None:

@@ -58,6 +58,7 @@ def main(**flags: Any) -> None:
         tls_dir=flags["tls_dir"],
         insecure_plaintext=flags["insecure_plaintext"],
         grace_seconds=flags["grace_seconds"],
+        metrics_listen=flags["metrics_listen"],
     )
     # Imported after --help and wrong flags were dealt with: gRPC is slow to import on a small node.
     from services.common.errors import BrickyardError  # noqa: PLC0415

@@ -81,12 +81,17 @@ def main(
     tls_dir: Path | None,
     insecure_plaintext: bool,
     grace_seconds: float,
+    metrics_listen: str,
     log_level: str,
 ) -> None:
     """Keeps the state of Brickyard: clusters, nodes, devices, volumes and operations."""
     del log_level  # its callback has set up the logs
     settings = server_settings(
-        listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure_plaintext, grace_seconds=grace_seconds
+        listen=listen,
+        tls_dir=tls_dir,
+        insecure_plaintext=insecure_plaintext,
+        grace_seconds=grace_seconds,
+        metrics_listen=metrics_listen,
     )
     try:
         topology = Topology(

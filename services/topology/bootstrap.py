@@ -6,12 +6,14 @@ from collections.abc import Callable
 from brickyard.topology.v1 import health_service_pb2_grpc, operation_service_pb2_grpc, topology_service_pb2_grpc
 from services.common.errors import BrickyardError
 from services.common.logs import get_logger
+from services.common.metrics import REGISTRY
 from services.common.server import RunningServer, ServedService
 from services.common.settings import ServerSettings
 from services.topology import migrations
 from services.topology.access import HEALTH_SERVICE, OPERATION_SERVICE, POLICY, TOPOLOGY_SERVICE
 from services.topology.domain.eviction import EvictionRules
 from services.topology.health_servicer import HealthServicer
+from services.topology.metrics import StoredOperations
 from services.topology.operation_servicer import OperationServicer
 from services.topology.servicer import TopologyServicer
 from services.topology.store import Store
@@ -57,6 +59,7 @@ class Topology:
         self.topology = TopologyServicer(self.store)
         self.operations = OperationServicer(self.store, self.feed, max_watchers=max_watchers)
         self.health = HealthServicer(self.store, eviction)
+        self._shown = StoredOperations(self.store)
         self._stopping = threading.Event()
         self._upkeep = threading.Thread(target=self._prune, name="prune", daemon=True)
 
@@ -81,7 +84,8 @@ class Topology:
         ]
 
     def start_upkeep(self) -> None:
-        """Begins to forget what ended long ago, every ten minutes."""
+        """Begins to forget what ended long ago, every ten minutes, and to show what there is to Prometheus."""
+        REGISTRY.register(self._shown)
         self._upkeep.start()
 
     def _prune(self) -> None:
@@ -98,6 +102,7 @@ class Topology:
         self._stopping.set()
         if self._upkeep.is_alive():
             self._upkeep.join()
+            REGISTRY.unregister(self._shown)
         self.store.close()
 
 

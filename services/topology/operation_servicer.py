@@ -9,6 +9,7 @@ from brickyard.topology.v1 import operation_service_pb2, operation_service_pb2_g
 from services.common.errors import UnavailableError
 from services.common.pagination import page_size
 from services.common.reasons import Reason
+from services.topology.metrics import count_takeovers
 from services.topology.store import Store
 from services.topology.usecases import leases, operations, replanning, watching
 from services.topology.usecases.clean_up_operations import clean_up_id
@@ -120,6 +121,7 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
             lease_s=request.lease_duration.seconds + request.lease_duration.nanos / _NANOSECONDS,
             limit=request.limit,
         )
+        count_takeovers(claimed)
         return operation_service_pb2.ClaimOperationsResponse(operations=claimed)
 
     def GetOperation(

@@ -212,9 +212,16 @@ class Stack:
     """One of each service, and more gateways on demand. All of them log everything."""
 
     def __init__(
-        self, directory: Path, credentials: Credentials, database: str, *, simulate: Sequence[str] = ()
+        self,
+        directory: Path,
+        credentials: Credentials,
+        database: str,
+        *,
+        simulate: Sequence[str] = (),
+        flags: Sequence[str] = (),
     ) -> None:
-        """`database` is the topology's URL; `simulate` replaces the flags of the simulated fleet."""
+        """`database` is the topology's URL; `simulate` replaces the simulated fleet's flags; `flags` are for all."""
+        self._flags = flags
         self.directory = directory
         self.credentials = credentials
         self.faults = directory / "faults.json"
@@ -236,7 +243,7 @@ class Stack:
         self._stubs: dict[tuple[Role, str], Stubs] = {}
 
     def _server(self, name: str, role: Role, module: str, flags: Sequence[str]) -> Server:
-        argv = [module, *flags_of(self.credentials, role), "--log-level", "debug", *flags]
+        argv = [module, *flags_of(self.credentials, role), "--log-level", "debug", *self._flags, *flags]
         return Server(name, argv, self.directory)
 
     def start(self) -> None:
@@ -270,7 +277,7 @@ class Stack:
             *("--topology", self.topology.addresses[0], "--allocator", self.allocator.addresses[0]),
             *("--agents", self.agents_server.addresses[0], "--lease-seconds", "1", "--owner", name),
             # Looks at the nodes would meet faults that are meant for operations.
-            *("--facts-interval-seconds", "0", *self.gateway_flags, *flags),
+            *("--facts-interval-seconds", "0", *self._flags, *self.gateway_flags, *flags),
         ]
         keys = {"HEKETI_ADMIN_KEY": KEYS["admin"], "HEKETI_USER_KEY": KEYS["user"]}
         return Server(name, argv, self.directory, keys if env is None else env)

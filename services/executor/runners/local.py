@@ -26,6 +26,7 @@ from services.executor.runners.base import (
     CommandResult,
     Mount,
 )
+from services.executor.runners.measured import measured
 
 _log = get_logger()
 _KILL_AFTER_S = 5.0
@@ -73,8 +74,8 @@ class LocalRunner:
         allowed_exit_codes: Collection[int] | None = (0,),
     ) -> CommandResult:
         """See Runner.run."""
-        with self._slots:
-            result = self._run(argv, input, timeout_s)
+        with self._slots, measured(argv, input) as outcome:
+            result = outcome.of(self._run(argv, input, timeout_s))
         _log.info(
             "command.run", argv=list(result.argv), exit_code=result.exit_code, duration_s=round(result.duration_s, 4)
         )

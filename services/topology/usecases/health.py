@@ -144,6 +144,11 @@ def report(store: Store, cluster_id: str = "", rules: EvictionRules = NEVER) -> 
     return made
 
 
+def operation_counts(store: Store) -> list[health_pb2.OperationCount]:
+    """How many operations there are of each kind and state, of all clusters."""
+    return store.read(lambda tx: _counts(tx, ""))
+
+
 def _counts(tx: Transaction, cluster_id: str) -> list[health_pb2.OperationCount]:
     statement = _OPERATION_COUNTS.where(OPERATION.c.cluster_id == cluster_id) if cluster_id else _OPERATION_COUNTS
     found: Counter[tuple[str, str]] = Counter()

@@ -49,7 +49,7 @@ def clusters(draw: st.DrawFn) -> Inventory:
 @pytest.mark.parametrize("zone_rule", list(ZoneRule), ids=lambda rule: rule.value)
 @pytest.mark.parametrize("durability", DURABILITIES)
 @given(source=clusters())
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_the_largest_size_is_exact(
     source: Inventory, durability: str, zone_rule: ZoneRule, tag_rule: str, strategy: str
 ) -> None:

@@ -11,6 +11,7 @@ from services.common.logs import get_logger
 from services.common.reasons import Reason
 from services.executor.block import commands
 from services.executor.runners.base import BlockDevice, CommandFailedError, CommandResult, Mount, NodeLostError
+from services.executor.runners.measured import measured
 from services.executor.runners.simulated.blocks import PROGRAM_PATH, GlusterBlockCli
 from services.executor.runners.simulated.faults import FaultPlan
 from services.executor.runners.simulated.gluster import GlusterCli, Outcome
@@ -65,21 +66,25 @@ class SimulatedRunner:
         allowed_exit_codes: Collection[int] | None = (0,),
     ) -> CommandResult:
         """See Runner.run."""
-        started = time.monotonic()
-        fault = self._faults.strike(self._machine.name, " ".join(argv), timeout_s)
-        if fault is not None and fault.action == "fail":
-            outcome: Outcome = (fault.exit_code, "", f"{fault.stderr}\n")
-        elif fault is not None and fault.action == "answer":
-            outcome = (0, fault.stdout, "")
-        else:
-            outcome = self._dispatch(argv, input)
-        if fault is not None and fault.action == "crash-after":
-            raise NodeLostError(f"node {self._machine.name} was lost after: {' '.join(argv)}")
-        result = CommandResult(tuple(argv), *outcome, time.monotonic() - started)
+        with measured(argv, input) as outcome:
+            result = outcome.of(self._run(argv, input, timeout_s))
         _log.debug("command.run", node=self._machine.name, argv=list(argv), exit_code=result.exit_code)
         if allowed_exit_codes is not None and result.exit_code not in allowed_exit_codes:
             raise CommandFailedError(result)
         return result
+
+    def _run(self, argv: Sequence[str], text: str | None, timeout_s: float) -> CommandResult:
+        started = time.monotonic()
+        fault = self._faults.strike(self._machine.name, " ".join(argv), timeout_s)
+        if fault is not None and fault.action == "fail":
+            said: Outcome = (fault.exit_code, "", f"{fault.stderr}\n")
+        elif fault is not None and fault.action == "answer":
+            said = (0, fault.stdout, "")
+        else:
+            said = self._dispatch(argv, text)
+        if fault is not None and fault.action == "crash-after":
+            raise NodeLostError(f"node {self._machine.name} was lost after: {' '.join(argv)}")
+        return CommandResult(tuple(argv), *said, time.monotonic() - started)
 
     def _dispatch(self, argv: Sequence[str], text: str | None) -> Outcome:
         program = argv[0]
