@@ -106,8 +106,9 @@ def log_options(process: str) -> Callable[[_Command], _Command]:
             metavar="URL",
             callback=_start_traces(process),
             expose_value=False,
+            show_default="no traces",
             help="Send OpenTelemetry traces to this collector (OTLP over gRPC, e.g. http://127.0.0.1:4317); needs "
-            "brickyard[tracing]. [default: no traces]",
+            "brickyard[tracing].",
         )(command)
         command = click.option(
             "--log-format",
@@ -157,7 +158,8 @@ def server_options(default_listen: str) -> Callable[[_Command], _Command]:
             default="",
             metavar="HOST:PORT",
             callback=_metrics_address,
-            help="Serve metrics for Prometheus here, over plain HTTP to whoever asks. [default: nowhere]",
+            show_default="nowhere",
+            help="Serve metrics for Prometheus here, over plain HTTP to whoever asks.",
         )(command)
         command = click.option(
             "--insecure-plaintext",

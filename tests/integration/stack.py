@@ -33,8 +33,9 @@ DISK_GIB = 100
 # Of a volume that is made to host a block volume.
 HOSTING_GIB = 20
 
-# For tests of what has nothing to do with the database.
-ON_SQLITE = pytest.mark.parametrize("stack", ["sqlite"], indirect=True)
+# For tests of what has nothing to do with the database; it is proved now and then.
+_ENGINES = ["sqlite", "postgresql"] if os.environ.get("BRICKYARD_ENGINES_ALL") else ["sqlite"]
+ON_SQLITE = pytest.mark.parametrize("stack", _ENGINES, indirect=True)
 
 _Found = TypeVar("_Found")
 
