@@ -228,6 +228,8 @@ def _no_space(
     else:
         text += f"; {_only(len(having), place)} {'room for data' if arbiter else 'it'}"
         text += _best_of_lacking(index, lacking, strict=strict)
+    if len(failure.tried) > 1:
+        text += f"; in up to {failure.tried[-1]} sets it does not fit either"
     return "; ".join([text, *_counts(index, request, verdicts)])
 
 

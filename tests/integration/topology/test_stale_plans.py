@@ -85,6 +85,27 @@ def test_room_that_somebody_else_took_is_noticed_and_other_room_is_found(world: 
     assert all(planner.since[1:])
 
 
+def test_two_allocators_never_give_the_same_room_away(world: World) -> None:
+    cluster = world.cluster()
+    world.devices(cluster.id, 6)
+    first, second = Planner(world, cluster.id), Planner(world, cluster.id)
+    for _ in range(3):
+        plans = first.plan(95), second.plan(95)
+        world.begin(plans[0])
+        if devices_of(plans[0]).isdisjoint(devices_of(plans[1])):
+            continue
+        with pytest.raises(AbortedError):
+            world.begin(plans[1])
+    # Each looked at everything once, and then only at what the other one's volumes have changed.
+    assert first.since[0] == second.since[0] == 0
+    assert min(first.since[1:]) > 0
+    assert first.index().devices == second.index().devices
+    for planner in (first, second):
+        with pytest.raises(PlacementRefused):
+            planner.plan(95)
+    assert world.violations() == []
+
+
 def test_a_device_that_went_offline_is_noticed(world: World) -> None:
     cluster = world.cluster()
     world.devices(cluster.id, 3)

@@ -85,6 +85,12 @@ def test_every_device_has_one_reason() -> None:
     assert all(verdict.missing_bytes == 0 for verdict in refusal.devices if verdict.reason is not Reason.TOO_SMALL)
 
 
+def test_the_sentence_tells_when_splitting_did_not_help() -> None:
+    refusal = _refusal(one_device_each({"n1": 10, "n2": 10}), VolumeRequest(100 * GIB, REPLICA_2))
+    assert refusal.tried_set_counts == tuple(range(1, 17))
+    assert "no node has it (n2: 10 GiB free on its best device); in up to 16 sets it does not fit" in refusal.summary
+
+
 def test_strict_zones_are_what_is_counted() -> None:
     source = one_device_each({"n1": 100, "n2": 90, "n3": 80}, {"n1": 1, "n2": 1, "n3": 2})
     request = VolumeRequest(50 * GIB, REPLICA_3, zone_rule=ZoneRule.STRICT, limits=ONE_SET)
