@@ -26,7 +26,8 @@ from services.common.reasons import Reason
 _log = get_logger()
 _SAN = "x509_subject_alternative_name"
 _TRANSPORT = "transport_security_type"
-_NON_BLOCKING = "experimental_non_blocking"
+# Which threads a handler wants instead of the server's own; grpc looks for it on the handler.
+_POOL = "experimental_thread_pool"
 # Looked at too often to be worth a line each.
 _QUIET_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
@@ -115,11 +116,8 @@ class ServerInterceptor(grpc.ServerInterceptor):
         if handler is None or handler.request_streaming:
             return self._wrap_streaming_request(handler, method)
         if handler.response_streaming:
-            # grpc's own mark of a handler that keeps no thread: watching health, which clients with several servers do.
-            keeps_no_thread = getattr(handler.unary_stream, _NON_BLOCKING, False)
-            wrap = self._callback if keeps_no_thread else self._stream
             return grpc.unary_stream_rpc_method_handler(
-                wrap(handler.unary_stream, method),
+                self._stream(handler.unary_stream, method),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
@@ -170,19 +168,8 @@ class ServerInterceptor(grpc.ServerInterceptor):
             if failure is not None:
                 context.abort_with_status(to_status(failure))
 
-        return handle
-
-    def _callback(self, call: Any, method: str) -> Any:
-        """For a handler that answers through a callback, long after it has returned."""
-
-        def handle(request: Any, context: grpc.ServicerContext, send_response_callback: Any) -> None:
-            try:
-                self._guard.enter(method, context)
-                call(request, context, send_response_callback)
-            except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
-                context.abort_with_status(to_status(self._guard.translate(error)))
-
-        setattr(handle, _NON_BLOCKING, True)
+        if hasattr(call, _POOL):
+            setattr(handle, _POOL, getattr(call, _POOL))
         return handle
 
 

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from services.common.channels import MAX_MESSAGE_BYTES
 from services.common.credentials import server_credentials
 from services.common.errors import FailedPreconditionError
+from services.common.health import WatchedHealth
 from services.common.identity import AccessPolicy
 from services.common.interceptors import ServerInterceptor
 from services.common.logs import get_logger
@@ -76,7 +77,7 @@ class RunningServer:
                 ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
-        self._health = health.HealthServicer()
+        self._health = WatchedHealth()
         self._names = ["", *(service.full_name for service in services)]
         for service in services:
             service.register(self._server)
@@ -115,7 +116,7 @@ class RunningServer:
     def stop(self) -> None:
         """Tells health first, lets running calls end within the grace time, then stops."""
         self._stopping.set()
-        self._health.enter_graceful_shutdown()
+        self._health.stop()
         self._server.stop(self._grace_s).wait()
         if self._metrics is not None:
             self._metrics.stop()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import grpc
 import pytest
 from click.testing import CliRunner
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -65,7 +66,7 @@ def test_an_address_that_is_none_is_refused(wrong: str) -> None:
     assert f"{wrong!r} is not HOST:PORT" in found.output
 
 
-def test_watching_health_keeps_no_thread(tmp_path: Path) -> None:
+def test_watching_health_keeps_no_thread_of_the_server(tmp_path: Path) -> None:
     """A client with several servers watches each of them for as long as it lives."""
     listen = f"unix:{tmp_path}/s.sock"
     settings = ServerSettings((listen,), None, insecure_plaintext=False, grace_s=0)
@@ -81,3 +82,16 @@ def test_watching_health_keeps_no_thread(tmp_path: Path) -> None:
                 watch.cancel()
     finally:
         server.stop()
+
+
+def test_strangers_may_not_watch_health() -> None:
+    settings = ServerSettings(("127.0.0.1:0",), None, insecure_plaintext=False, grace_s=0)
+    server = RunningServer([], settings, AccessPolicy({}))
+    try:
+        with open_channel(server.addresses[0], None) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            with pytest.raises(grpc.RpcError) as caught:
+                next(stub.Watch(health_pb2.HealthCheckRequest(), timeout=5))
+    finally:
+        server.stop()
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

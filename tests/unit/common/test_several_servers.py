@@ -122,6 +122,16 @@ def test_one_that_says_it_does_not_serve_is_passed_over(servers: Servers, channe
     until(lambda: len(who_answers(channel)) == 2, "both answer again")
 
 
+def test_whoever_watches_does_not_hold_up_the_end(servers: Servers, channel: grpc.Channel) -> None:
+    until(lambda: len(who_answers(channel)) == 2, "both answer")
+    began = time.monotonic()
+    for name, server in servers.running.items():
+        server._grace_s = 60
+        assert list(server._health._watches), name
+    servers.close()
+    assert time.monotonic() - began < 30
+
+
 def test_when_none_serves_the_call_fails_with_a_reason(servers: Servers, channel: grpc.Channel) -> None:
     for name in list(servers.running):
         servers.stop(name)
