@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,8 @@ class StackConfig:
         disks: Data disks of each.
         disk_bytes: Size of each disk.
         gateway_flags: Further flags of the gateway.
+        boot_script: What a node runs before glusterd.
+        node_environment: Further variables of that script.
     """
 
     name: str = "brickyard-demo"
@@ -56,6 +58,8 @@ class StackConfig:
     disks: int = 1
     disk_bytes: int = 8 * _GIB
     gateway_flags: tuple[str, ...] = ()
+    boot_script: Path = ROOT / "compose" / "agent-boot"
+    node_environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class StackError(Exception):
@@ -172,12 +176,13 @@ class Stack:
                 disks=self.config.disks,
                 disk_bytes=self.config.disk_bytes,
                 shares=(str(self.directory / "tls"),),
-                boot_scripts=(str(ROOT / "compose" / "agent-boot"),),
+                boot_scripts=(str(self.config.boot_script),),
                 env={
                     "BRICKYARD_PYTHON": sys.executable,
                     "BRICKYARD_TLS": str(self.directory / "tls"),
                     "PYTHONPATH": f"{ROOT}:{ROOT / 'protos' / 'gen'}",
                     "PYTHONDONTWRITEBYTECODE": "1",
+                    **self.config.node_environment,
                 },
             ),
             self.progress,
@@ -211,7 +216,6 @@ class Stack:
     def start_service(self, name: str, *, wait: bool = True) -> None:
         """Starts one service; see PORTS for the names."""
         module = {"topology": "services.topology", "allocator": "services.allocator", "gateway": "gateway"}[name]
-        common = ["--listen", f"{HOST_ADDRESS}:{PORTS[name]}", "--tls-dir", str(self.directory / "tls" / name)]
         topology = ["--topology", f"{HOST_ADDRESS}:{PORTS['topology']}"]
         flags = {
             "topology": ["--database", f"sqlite:///{self.directory}/topology.db"],
@@ -225,7 +229,12 @@ class Stack:
                 *self.config.gateway_flags,
             ],
         }[name]
-        argv = self.running_lab().host_argv([sys.executable, "-m", module, *common, *flags], cwd=str(ROOT))
+        self.start_process(name, module, [*("--listen", f"{HOST_ADDRESS}:{PORTS[name]}"), *flags], wait=wait)
+
+    def start_process(self, name: str, module: str, flags: Sequence[str], *, wait: bool = True) -> None:
+        """Starts a server in the lab's network, with the certificate of its name."""
+        tls = ["--tls-dir", str(self.directory / "tls" / name)]
+        argv = self.running_lab().host_argv([sys.executable, "-m", module, *tls, *flags], cwd=str(ROOT))
         with self._log(name).open("ab") as log, self._ready_file(name).open("wb") as ready:
             self.processes[name] = subprocess.Popen(
                 argv,

@@ -51,6 +51,12 @@ Example:
     "--agent-port", type=click.IntRange(1, 65535), default=7410, show_default=True, help="Port of the agents."
 )
 @click.option(
+    "--ssh-bridge",
+    default="",
+    help="Address of brickyard-ssh-bridge, for nodes that have no agent yet. A heketi.json with executor ssh and an "
+    "sshexec.keyfile makes it 127.0.0.1:7411.",
+)
+@click.option(
     "--rest",
     default="127.0.0.1:8080",
     show_default=True,
@@ -87,6 +93,7 @@ def main(
     allocator: str,
     agents: str,
     agent_port: int,
+    ssh_bridge: str,
     rest: str,
     rest_cert: str | None,
     rest_key: str | None,
@@ -137,7 +144,7 @@ def main(
         )
     provisioning = provisioning_settings(others)
     settings = GatewaySettings(
-        addresses=Addresses(topology, allocator, agents, agent_port, operator.tls),
+        addresses=Addresses(topology, allocator, agents, agent_port, operator.tls, ssh_bridge),
         rest=RestSettings(host.strip("[]"), int(port), rest_cert, rest_key),
         operator=operator,
         heketi=HeketiSettings(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -15,12 +16,14 @@ from brickyard.topology.v1.operation_service_pb2_grpc import OperationServiceStu
 from brickyard.topology.v1.topology_service_pb2_grpc import TopologyServiceStub
 from services.common.channels import call_aio, open_aio_channel
 from services.common.credentials import TlsFiles
-from services.common.errors import BrickyardError, TimeLimitError, UnavailableError
+from services.common.errors import BrickyardError, FailedPreconditionError, TimeLimitError, UnavailableError
 from services.common.identity import Role
 from services.common.reasons import Reason
 
 # Tells an agent that serves several simulated nodes which one is meant; a real agent checks that it is the one.
 NODE_KEY = "brickyard-node"
+# What the SSH bridge says of nodes that it does not serve.
+_NOT_BRIDGED = frozenset({Reason.NODE_HAS_AGENT, Reason.HOST_KEY_UNKNOWN})
 # Tells an agent in which epoch of its operation a change is asked for.
 EPOCH_KEY = "brickyard-epoch"
 READ_TIMEOUT_S = 15.0
@@ -36,6 +39,7 @@ class Addresses:
         agents: One address for all agents, as simulated nodes have; empty = each node's management host name.
         agent_port: Port of the agents on their nodes.
         tls: This gateway's certificate; None on Unix sockets and plain TCP.
+        ssh_bridge: Where nodes without an agent are served over SSH; empty = every node has an agent.
     """
 
     topology: str
@@ -43,6 +47,7 @@ class Addresses:
     agents: str
     agent_port: int
     tls: TlsFiles | None
+    ssh_bridge: str = ""
 
 
 class AgentCaller(Protocol):
@@ -60,6 +65,7 @@ class Agents:
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._with_agent: set[str] = set()
 
     def _target(self, hostname: str) -> str:
         if self._addresses.agents:
@@ -83,7 +89,28 @@ class Agents:
             UnavailableError: AGENT_UNREACHABLE, the agent does not answer; names the node and the address.
             BrickyardError: What the agent raised.
         """
-        target = self._target(hostname)
+        ask = partial(self._ask, hostname, method, request, timeout_s=timeout_s, epoch=epoch)
+        if not self._addresses.ssh_bridge or hostname in self._with_agent:
+            return await ask(target=self._target(hostname))
+        try:
+            return await ask(target=self._addresses.ssh_bridge)
+        except FailedPreconditionError as error:
+            if error.reason not in _NOT_BRIDGED:
+                raise
+            if error.reason is Reason.NODE_HAS_AGENT:
+                # For good: a node does not lose its agent while a gateway runs.
+                self._with_agent.add(hostname)
+            not_bridged = error.message
+        try:
+            return await ask(target=self._target(hostname))
+        except UnavailableError as error:
+            if error.reason is not Reason.AGENT_UNREACHABLE:
+                raise
+            raise UnavailableError(
+                error.reason, f"{error.message}; and over SSH: {not_bridged}", **error.metadata
+            ) from error
+
+    async def _ask(self, hostname: str, method: str, request: Any, *, target: str, timeout_s: float, epoch: int) -> Any:
         channel = self._channels.get(target)
         if channel is None:
             channel = open_aio_channel(target, self._addresses.tls)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.agent import agent
 from gateway.cli.ca import ca
 from gateway.cli.cluster import cluster
 from gateway.cli.completion import completion
@@ -13,6 +14,7 @@ from gateway.cli.context import context
 from gateway.cli.contexts import context_option
 from gateway.cli.db import db
 from gateway.cli.examine import examine, repair
+from gateway.cli.health import health
 from gateway.cli.operations import operations
 from gateway.cli.status import status
 from gateway.cli.topology import topology
@@ -150,7 +152,21 @@ def token(key_file: Path, user: str, seconds: int, method: str, path: str) -> No
     click.echo(make_token(key_file.read_text().strip(), user=user, method=method, path=path, lifetime_s=seconds))
 
 
-for noun in (ca, cluster, completion, context, db, examine, operations, repair, status, topology, volume):
+for noun in (
+    agent,
+    ca,
+    cluster,
+    completion,
+    context,
+    db,
+    examine,
+    health,
+    operations,
+    repair,
+    status,
+    topology,
+    volume,
+):
     main.add_command(noun)
 cluster.add_command(rebalance_plan)
 

@@ -192,6 +192,8 @@ _KEYS = (
 # Read elsewhere in this module.
 _SPECIAL = frozenset({"jwt.admin.key", "jwt.user.key", "enable_tls", "default_state", "glusterfs.executor"})
 _AGENT = "the agents do it on their nodes"
+# Where brickyard-ssh-bridge listens unless it is told otherwise.
+DEFAULT_SSH_BRIDGE = "127.0.0.1:7411"
 _REPLACED = {
     "use_auth": "tokens are always asked for; --disable-auth turns that off, as Heketi's flag of that name did",
     "backup_db_to_kube_secret": "back the topology's database up instead: brickyard db backup",
@@ -210,6 +212,10 @@ _REPLACED = {
     "injectexec": "the simulated nodes of `brickyard serve` can be told to fail",
 }
 _MOCK_SIZE = "HEKETI_MOCK_DEVICE_SIZE_GB"
+# The bridge reads them.
+_BRIDGED_VARIABLES = frozenset(
+    {"HEKETI_FSTAB", "HEKETI_SSH_KEYFILE", "HEKETI_SSH_USER", "HEKETI_SSH_PORT", "SSH_KNOWN_HOSTS"}
+)
 _REPLACED_VARIABLES = {
     "HEKETI_DB_PATH": _REPLACED["glusterfs.db"],
     "HEKETI_BACKUP_DB_TO_KUBE_SECRET": _REPLACED["backup_db_to_kube_secret"],
@@ -261,6 +267,10 @@ def read_config(text: str, environment: Mapping[str, str]) -> HeketiConfig:
     if environment.get(_PREALLOC) in {"full", "no"}:
         flags["block_prealloc"] = environment[_PREALLOC]
     executor = _executor(environment.get("HEKETI_EXECUTOR") or _special(content, "glusterfs.executor", _text))
+    keyfile = environment.get("HEKETI_SSH_KEYFILE") or _special(content, "glusterfs.sshexec.keyfile", _text)
+    bridged = bool(executor == "ssh" and keyfile)
+    if bridged:
+        flags["ssh_bridge"] = DEFAULT_SSH_BRIDGE
     return HeketiConfig(
         flags=flags,
         admin_key=environment.get("HEKETI_ADMIN_KEY") or _special(content, "jwt.admin.key", _text),
@@ -270,7 +280,11 @@ def read_config(text: str, environment: Mapping[str, str]) -> HeketiConfig:
         from_file=bool(text),
         jwt_iat_leeway_s=_count_or(environment.get("HEKETI_JWT_IAT_LEEWAY_SECONDS"), 120),
         mock_device_size_gib=_count_or(environment.get(_MOCK_SIZE), 0) or 500,
-        notes=(*_notes(content), *_variable_notes(environment, executor), *_executor_notes(executor, told=bool(text))),
+        notes=(
+            *_notes(content, bridged=bridged),
+            *_variable_notes(environment, executor, bridged=bridged),
+            *_executor_notes(executor, told=bool(text), bridged=bridged),
+        ),
     )
 
 
@@ -337,9 +351,9 @@ def _executor(name: str) -> str:
     return _EXECUTORS[name]
 
 
-def _notes(content: Mapping[str, Any]) -> Iterator[str]:
+def _notes(content: Mapping[str, Any], *, bridged: bool) -> Iterator[str]:
     """What is to be said of each key that does nothing; comments begin with an underscore in Heketi's own file."""
-    used = {key.path for key in _KEYS} | _SPECIAL
+    used = {key.path for key in _KEYS} | _SPECIAL | ({"glusterfs.sshexec"} if bridged else frozenset())
     for path in _paths(content):
         if path in used or any(part.startswith("_") for part in path.split(".")):
             continue
@@ -347,18 +361,25 @@ def _notes(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"{path} does nothing here: {instead}" if instead else f"{path} is not known, and does nothing"
 
 
-def _variable_notes(environment: Mapping[str, str], executor: str) -> Iterator[str]:
+def _variable_notes(environment: Mapping[str, str], executor: str, *, bridged: bool) -> Iterator[str]:
     """What is to be said of Heketi's variables that do nothing."""
     for variable, instead in _REPLACED_VARIABLES.items():
+        if bridged and variable in _BRIDGED_VARIABLES:
+            continue
         if environment.get(variable) and not (variable == _MOCK_SIZE and executor == "mock"):
             yield f"{variable} does nothing here: {instead}"
 
 
-def _executor_notes(executor: str, *, told: bool) -> Iterator[str]:
+def _executor_notes(executor: str, *, told: bool, bridged: bool) -> Iterator[str]:
     if executor == "mock":
         yield (
             "glusterfs.executor mock: nodes are simulated, and forgotten at the end with all that is on them, unless "
             "--topology, --allocator or --agents says where others are"
+        )
+    elif bridged:
+        yield (
+            f"glusterfs.sshexec: nodes without an agent are reached through brickyard-ssh-bridge at "
+            f"{DEFAULT_SSH_BRIDGE}, which takes the same file; when every node has an agent, start with --ssh-bridge ''"
         )
     elif told:
         yield "glusterfs.executor: nodes are reached through the agent on each of them, at --agent-port"

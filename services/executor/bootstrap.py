@@ -16,6 +16,7 @@ from services.executor.settings import NodeSettings
 
 if TYPE_CHECKING:
     from services.common.settings import ServerSettings
+    from services.executor.bridge import BridgeSettings
     from services.executor.runners.simulated import Fleet, FleetSettings
 
 # Each change holds one thread while it runs, and the bricks of many volumes are made at once.
@@ -53,6 +54,20 @@ def local_agent(settings: NodeSettings, state_directory: Path, *, parallel: int)
     node.mount_bricks()
     node.pay_debts()
     return Agent(only(node), journal.close)
+
+
+def ssh_bridge(settings: "BridgeSettings", state_directory: Path) -> Agent:
+    """The bridge to nodes that have no agent; they are connected to when they are first asked for.
+
+    Args:
+        settings: How nodes are reached.
+        state_directory: Where the journals lie; made if need be.
+    """
+    from services.executor.bridge import Bridge  # noqa: PLC0415 - an agent needs no SSH
+
+    bridge = Bridge(settings, state_directory)
+    bridge.pay_debts()
+    return Agent(bridge.lookup, bridge.close)
 
 
 def simulated_agent(settings: "FleetSettings", *, faults: Path | None = None) -> tuple[Agent, "Fleet"]:

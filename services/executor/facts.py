@@ -67,7 +67,8 @@ def read_storage(tools: Tools) -> StorageFacts:
     groups, volumes = reports.parse_everything(result.stdout)
     mounted = tools.runner.mounts()
     root = f"{tools.policy.mount_root}/"
-    fstab = mounts.parse_fstab(tools.runner.read_text(tools.policy.fstab))
+    # The file may be the system's own, with other things in it.
+    fstab = tuple(entry for entry in _listed(tools) if entry.mount_point.startswith(root))
     return StorageFacts(
         groups=groups,
         volumes=tuple(volume for volume in volumes if _is_ours(volume.vg_name)),
@@ -76,6 +77,10 @@ def read_storage(tools: Tools) -> StorageFacts:
         unused=_unused_disks(tools, groups, mounted),
         bricks=_bricks(tools, fstab, mounted),
     )
+
+
+def _listed(tools: Tools) -> tuple[Mount, ...]:
+    return mounts.parse_fstab(tools.runner.read_text(tools.policy.fstab))
 
 
 def _bricks(tools: Tools, fstab: tuple[Mount, ...], mounted: tuple[Mount, ...]) -> tuple[BrickState, ...]:
@@ -134,7 +139,7 @@ def mount_bricks(tools: Tools) -> list[str]:
         A text for each brick that could not be mounted.
     """
     try:
-        listed = mounts.parse_fstab(tools.runner.read_text(tools.policy.fstab))
+        listed = [entry for entry in _listed(tools) if entry.mount_point.startswith(f"{tools.policy.mount_root}/")]
     except OSError as error:
         return [f"{tools.policy.fstab}: {error}"]
     mounted = {entry.mount_point for entry in tools.runner.mounts()}

@@ -25,6 +25,8 @@ TOOL_ENVIRONMENT = {
     # is not, and hides commands that the agent never uses.
     "PYTHON": "/bin/true",
 }
+# Kernel devices that are never a disk to hand over.
+NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtd")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from services.executor.filesystem.mounts import kernel_flags, parse_mountinfo
 from services.executor.runners import processes
 from services.executor.runners.base import (
     CURRENT_SCOPE,
+    NO_DISKS,
     TOOL_ENVIRONMENT,
     BlockDevice,
     CommandFailedError,
@@ -31,8 +32,6 @@ from services.executor.runners.measured import measured
 _log = get_logger()
 _KILL_AFTER_S = 5.0
 _SECTOR_BYTES = 512
-# Kernel devices that are never a disk to hand over.
-_NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtd")
 
 # Where the CLI finds glusterd, by version and distribution, and the port for peers.
 _GLUSTERD: tuple[tuple[socket.AddressFamily, str | tuple[str, int]], ...] = (
@@ -160,7 +159,7 @@ class LocalRunner:
 
     def block_devices(self) -> tuple[BlockDevice, ...]:
         """See Runner.block_devices; read from /sys/block."""
-        names = sorted(entry.name for entry in os.scandir("/sys/block") if not entry.name.startswith(_NO_DISKS))
+        names = sorted(entry.name for entry in os.scandir("/sys/block") if not entry.name.startswith(NO_DISKS))
         return tuple(_block_device(Path("/sys/block") / name) for name in names)
 
     def device_links(self, path: str) -> tuple[str, ...]:

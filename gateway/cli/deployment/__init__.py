@@ -1,0 +1,1 @@
+"""Puts an agent on a storage node over SSH, once. The agent itself needs no SSH."""
