@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gateway.cli.agent import agent
+from gateway.cli.agent_deploy import deploy
 from gateway.cli.ca import ca
 from gateway.cli.cluster import cluster
 from gateway.cli.completion import completion
@@ -168,6 +169,7 @@ for noun in (
     volume,
 ):
     main.add_command(noun)
+agent.add_command(deploy)
 cluster.add_command(rebalance_plan)
 
 if __name__ == "__main__":

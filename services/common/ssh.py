@@ -3,6 +3,7 @@
 A host key is never taken on trust: it stands in a known_hosts file, or somebody who was shown its fingerprint says yes.
 """
 
+import secrets
 import shlex
 import socket
 import threading
@@ -20,8 +21,9 @@ from services.common.reasons import Reason
 
 _log = get_logger()
 _CONNECT_TIMEOUT_S = 15.0
-# sshd allows ten sessions on a connection (MaxSessions); some are left for ending what runs.
-MOST_CHANNELS = 8
+# sshd allows ten sessions on a connection (MaxSessions); one is left for ending what runs.
+MOST_COMMANDS = 6
+MOST_SHELLS = 3
 # paramiko counts stdout and stderr as one; nobody reads the second before the first has ended.
 _WINDOW_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1 << 16
@@ -202,7 +204,9 @@ class SshSession:
         self._known_hosts = tuple(known_hosts)
         self._unknown = unknown
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(MOST_CHANNELS)
+        self._slots = threading.BoundedSemaphore(MOST_COMMANDS)
+        self._shell_slots = threading.BoundedSemaphore(MOST_SHELLS)
+        self._idle_shells: list[_Shell] = []
         self._client: paramiko.SSHClient | None = None
 
     def connect(self) -> paramiko.SSHClient:
@@ -221,6 +225,7 @@ class SshSession:
             return self._client
 
     def _forget(self) -> None:
+        self._idle_shells.clear()
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -304,6 +309,52 @@ class SshSession:
             duration_s=duration_s,
         )
 
+    def ask(
+        self, script: str, arguments: Sequence[str], *, environment: Mapping[str, str], timeout_s: float
+    ) -> SshResult:
+        """Runs a short script in a shell that stays, which saves most of a command's processes.
+
+        Args:
+            script: Of the POSIX shell, and ours: only its positional arguments are a caller's.
+            arguments: See above.
+            environment: The whole environment of the shell.
+            timeout_s: Longest wait for its answer.
+
+        Raises:
+            UnavailableError: AGENT_UNREACHABLE, it was not begun.
+            SshLostError: The connection broke before its end, or the answer did not come in time.
+        """
+        with self._shell_slots:
+            shell = self._take_shell(environment)
+            try:
+                result = shell.ask(script, arguments, timeout_s)
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                shell.channel.close()
+                raise SshLostError(f"the connection to {self.target.host} broke: {error or 'no answer'}") from error
+            self._idle_shells.append(shell)
+            return result
+
+    def _take_shell(self, environment: Mapping[str, str]) -> "_Shell":
+        with suppress(IndexError):
+            while True:
+                shell = self._idle_shells.pop()
+                if shell.works():
+                    return shell
+                shell.channel.close()
+        channel = self._channel()
+        words = ["sudo", "-n", "--"] if self.target.sudo else []
+        channel.settimeout(_CONNECT_TIMEOUT_S)
+        variables = [f"{name}={value}" for name, value in environment.items()]
+        shell = _Shell(channel)
+        try:
+            channel.exec_command(shlex.join([*words, "env", "-i", *variables, "sh"]))
+            # Nothing was asked of the node before it says that it listens.
+            shell.ask(":", (), _CONNECT_TIMEOUT_S)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            channel.close()
+            raise _unreachable(self.target, str(error) or "its login shell does not answer") from error
+        return shell
+
     def _channel(self) -> paramiko.Channel:
         for last in (False, True):
             client = self.connect()
@@ -344,6 +395,43 @@ class SshSession:
                 sftp.put(str(source), target, callback=progress)
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise SshLostError(f"cannot copy {source.name} to {self.target.host}:{target}: {error}") from error
+
+
+class _Shell:
+    """A shell that runs one script after the other; each answer ends with a mark that nobody can guess."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self.channel = channel
+
+    def works(self) -> bool:
+        """Whether it can be asked; a connection that broke tells so by closing it."""
+        return not (self.channel.closed or self.channel.eof_received)
+
+    def ask(self, script: str, arguments: Sequence[str], timeout_s: float) -> SshResult:
+        """See SshSession.ask."""
+        began = time.monotonic()
+        mark = secrets.token_hex(16)
+        self.channel.settimeout(timeout_s)
+        words = shlex.join(["set", "--", *arguments])
+        line = f"( {words}\n{script}\n) </dev/null; printf '%s%s\\n' {mark} \"$?\"; printf '%s' {mark} >&2\n"
+        self.channel.sendall(line.encode())
+        stdout, code = self._until(mark.encode(), self.channel.recv, end=b"\n")
+        stderr, _ = self._until(mark.encode(), self.channel.recv_stderr, end=b"")
+        return SshResult(int(code), stdout, stderr, timed_out=False, missing=False, duration_s=time.monotonic() - began)
+
+    @staticmethod
+    def _until(mark: bytes, receive: Callable[[int], bytes], *, end: bytes) -> tuple[bytes, bytes]:
+        """What comes before the mark, and what stands between it and `end`."""
+        data = b""
+        while True:
+            before, found, rest = data.rpartition(mark)
+            if found and rest.endswith(end):
+                return before, rest.removesuffix(end)
+            more = receive(_CHUNK_BYTES)
+            if not more:
+                words = data.decode(errors="replace").strip()
+                raise EOFError(words or "the shell ended")
+            data += more
 
 
 def _open_channel(client: paramiko.SSHClient) -> paramiko.Channel:

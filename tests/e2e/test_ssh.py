@@ -152,7 +152,9 @@ def test_an_old_installation_moves_node_by_node(old: OldInstallation) -> None:
         assert "agent: answers at port 7410" in done.stdout
         again = old.deploy(first, "--known-hosts", str(old.directory / "known_hosts"))
         assert again.stdout.splitlines()[-1] == f"{first}: nothing was to be done"
-        assert old.shell(first, "ls -A /root/.ssh /tmp").split() == ["/root/.ssh:", "lab_authorized", "/tmp:"]
+        assert old.shell(first, "ls /root/.ssh; ls -d /tmp/brickyard-deploy* 2>/dev/null || true").split() == [
+            "lab_authorized"
+        ]
 
         # The next change on that node is its agent's, that on the others comes over SSH, and both are one volume.
         bridged = Log(old.bridge_log.path, old.bridge_log.path.stat().st_size)
@@ -160,10 +162,10 @@ def test_an_old_installation_moves_node_by_node(old: OldInstallation) -> None:
         assert "mkfs.xfs" in old.shell(first, "cat /var/log/brickyard-agent.log")
         assert bridged.has('"command.run"', "mkfs.xfs", second)
         assert not bridged.has('"command.run"', "mkfs.xfs", first)
-        assert brick_entries(old, first).count("brick_") == 2
+        assert len(brick_entries(old, first).splitlines()) == 2
         assert old.examine().returncode == 0
 
         # The old volume lost nothing, and goes.
         client.change("DELETE", f"/volumes/{volume['id']}")
-        assert brick_entries(old, first).count("brick_") == brick_entries(old, second).count("brick_") == 1
+        assert len(brick_entries(old, first).splitlines()) == len(brick_entries(old, second).splitlines()) == 1
         assert old.examine().returncode == 0

@@ -138,13 +138,7 @@ class SshRunner:
             if scope is not None and kills:
                 scope.leave(kills[0])
         self._check(argv, found, timeout_s)
-        return CommandResult(
-            tuple(argv),
-            found.exit_code,
-            found.stdout.decode(errors="replace"),
-            found.stderr.decode(errors="replace"),
-            found.duration_s,
-        )
+        return _command_result(tuple(argv), found)
 
     def _check(self, argv: Sequence[str], found: SshResult, timeout_s: float) -> None:
         if found.missing:
@@ -162,12 +156,16 @@ class SshRunner:
 
     # --- files --------------------------------------------------------------------------------------------------------
 
-    def _script(self, script: str, *arguments: str, stdin: bytes = b"") -> CommandResult:
-        return self._run(["sh", "-c", script, "sh", *arguments], stdin, _FILE_TIMEOUT_S)
+    def _script(self, script: str, *arguments: str) -> CommandResult:
+        try:
+            found = self._session.ask(script, arguments, environment=self._environment, timeout_s=_FILE_TIMEOUT_S)
+        except SshLostError as error:
+            raise NodeLostError(str(error)) from error
+        return _command_result(("sh", *arguments), found)
 
-    def _text(self, script: str, *arguments: str, stdin: bytes = b"") -> str:
+    def _text(self, script: str, *arguments: str) -> str:
         """What a script of this module writes; its failure is an OSError."""
-        result = self._script(script, *arguments, stdin=stdin)
+        result = self._script(script, *arguments)
         if result.exit_code != 0:
             raise _os_error(result, arguments[0] if arguments else "")
         return result.stdout
@@ -215,7 +213,9 @@ class SshRunner:
 
     def write_text_atomically(self, path: str, text: str) -> None:
         """See Runner.write_text_atomically; an existing file keeps its owner and mode, a link its target."""
-        self._text(_WRITE, path, stdin=text.encode())
+        result = self._run(["sh", "-c", _WRITE, "sh", path], text.encode(), _FILE_TIMEOUT_S)
+        if result.exit_code != 0:
+            raise _os_error(result, path)
 
     def list_directory(self, path: str) -> tuple[str, ...]:
         """See Runner.list_directory."""
@@ -274,6 +274,16 @@ class SshRunner:
         result = self.run(argv, timeout_s=_FILE_TIMEOUT_S, allowed_exit_codes=None)
         if result.exit_code != 0:
             raise _os_error(result, mount_point)
+
+
+def _command_result(argv: tuple[str, ...], found: SshResult) -> CommandResult:
+    return CommandResult(
+        argv,
+        found.exit_code,
+        found.stdout.decode(errors="replace"),
+        found.stderr.decode(errors="replace"),
+        found.duration_s,
+    )
 
 
 # The words that the tools have for what callers ask about, in the C locale.
