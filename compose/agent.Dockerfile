@@ -9,7 +9,7 @@ RUN apt-get update -q \
 FROM python AS build
 COPY wheelhouse /wheelhouse
 RUN python3 -m venv --without-pip /opt/brickyard \
- && /opt/brickyard/bin/python "$(ls /wheelhouse/pip-*.whl)/pip" install -q --no-cache-dir --no-index --no-compile \
+ && /opt/brickyard/bin/python "$(ls /wheelhouse/pip-*.whl)/pip" install -q --no-cache-dir --no-index \
     --find-links /wheelhouse 'brickyard[agent]'
 
 FROM python

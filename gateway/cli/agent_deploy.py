@@ -96,7 +96,8 @@ def deploy(
     from gateway.cli.deployment.steps import Deployment  # noqa: PLC0415 - the same
 
     try:
-        from services.common.ssh import SshSession, SshTarget  # noqa: PLC0415 - the same
+        from services.common.ssh import SshSession  # noqa: PLC0415 - the same
+        from services.common.ssh_connection import SshTarget  # noqa: PLC0415 - the same
     except ImportError as error:
         raise click.ClickException("paramiko is missing; install it with: pip install 'brickyard[ssh]'") from error
     if not listen.rpartition(":")[2].isdigit():

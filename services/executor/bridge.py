@@ -14,7 +14,8 @@ from pathlib import Path
 from services.common.errors import BrickyardError, FailedPreconditionError, UnavailableError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
-from services.common.ssh import SshSession, SshTarget
+from services.common.ssh import SshSession
+from services.common.ssh_connection import SshTarget
 from services.executor.debts import Debts, in_background
 from services.executor.journal import Journal
 from services.executor.node import Node

@@ -35,7 +35,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     found = Engine(Path(kept) if kept else Path(tempfile.mkdtemp(prefix="brickyard-compose-")))
     try:
         with found.building():
-            pass
+            _make_images(found)
         with found.serving():
             yield found
     finally:

@@ -187,7 +187,8 @@ class Project:
 
     def container(self, service: str) -> str:
         """Id of the container of a service."""
-        return self.compose("ps", "-q", service).strip()
+        # docker-compose would take a second of processor time to tell.
+        return self.engine.docker("ps", "-aq", "--filter", f"label=com.docker.compose.service={service}").strip()
 
     def inspect(self, service: str, template: str) -> str:
         """Something about the container of a service."""

@@ -16,14 +16,14 @@ pytestmark = pytest.mark.timeout(900)
 SERVERS = ("postgres", "topology", "allocator", "gateway1", "gateway2", "agent1")
 NODES = ("agent1", "agent2", "agent3")
 FIRST, SECOND = 8080, 8081
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 
 
 def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE_S) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.2)
+        time.sleep(0.5)
     return found
 
 
@@ -122,8 +122,7 @@ def attempt(project: Project, name: str) -> bool:
 
 
 def no_operation_runs(project: Project) -> bool:
-    listed = cli(project, "--json", "server", "operations", "info", port=SECOND)
-    return bool(listed["total"] == 0)
+    return "Total: 0" in cli(project, "server", "operations", "info", port=SECOND)
 
 
 def test_a_volume_waits_for_a_node_that_does_not_answer(loaded: Project) -> None:

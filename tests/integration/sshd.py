@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.ssh import SshTarget
+from services.common.ssh_connection import SshTarget
 from tests.integration.stack import wait_until
 
 HOST = "127.0.0.1"
@@ -26,7 +26,13 @@ StrictModes no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
-SetEnv DM_DISABLE_UDEV=1
+SetEnv DM_DISABLE_UDEV=1 PATH={directory}/bin:/usr/bin:/bin
+"""
+# There may be no sudo here; this one tells that it was asked.
+_SUDO = """#!/bin/sh
+[ "$1 $2" = "-n --" ] || exit 1
+[ ! -e {directory}/no-sudo ] || {{ echo 'sudo: a password is required' >&2; exit 1; }}
+shift 2; echo "$*" >>{directory}/sudo.log; exec "$@"
 """
 
 
@@ -61,9 +67,9 @@ class Sshd:
         """A file with its host key."""
         return self.directory / "known_hosts"
 
-    def target(self) -> SshTarget:
+    def target(self, *, sudo: bool = False) -> SshTarget:
         """Where it is."""
-        return SshTarget(host=HOST, port=self.port, user="root", keyfile=self.keyfile)
+        return SshTarget(host=HOST, port=self.port, user="root", keyfile=self.keyfile, sudo=sudo)
 
     def fingerprint(self) -> str:
         """Of its host key, as ssh-keygen shows it."""
@@ -91,6 +97,9 @@ def running_sshd(directory: Path) -> Iterator[Sshd]:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(directory / name)], check=True
         )
+    (directory / "bin").mkdir()
+    (directory / "bin" / "sudo").write_text(_SUDO.format(directory=directory))
+    (directory / "bin" / "sudo").chmod(0o755)
     made = not _PRIVILEGE_SEPARATION.exists()
     _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
     with socket.socket() as probe:

@@ -12,7 +12,8 @@ import pytest
 
 from services.common.errors import FailedPreconditionError, TimeLimitError, UnavailableError
 from services.common.reasons import Reason
-from services.common.ssh import SshSession, SshTarget
+from services.common.ssh import SshSession
+from services.common.ssh_connection import SshTarget
 from services.executor.bridge import Bridge, BridgeSettings
 from services.executor.runners.base import CURRENT_SCOPE, CallScope, CommandFailedError, Mount, NodeLostError
 from services.executor.runners.local import LocalRunner
@@ -192,6 +193,27 @@ def test_mounting_tells_what_the_kernel_said(runner: SshRunner, tmp_path: Path) 
     with pytest.raises(OSError, match="not mounted") as caught:
         runner.unmount(str(point))
     assert caught.value.errno == errno.EINVAL
+
+
+def test_with_sudo_everything_goes_through_it(sshd: Sshd, tmp_path: Path) -> None:
+    session = SshSession(sshd.target(sudo=True), [sshd.known_hosts])
+    runner = SshRunner(session)
+    assert runner.run(["printf", "%s", AWKWARD], timeout_s=LIMIT_S).stdout == AWKWARD
+    runner.write_text_atomically(str(tmp_path / "file"), "text\n")
+    assert runner.read_text(str(tmp_path / "file")) == "text\n"
+    # One for each command, one for the shell of the file operations.
+    assert len((sshd.directory / "sudo.log").read_text().splitlines()) >= 3
+    session.close()
+    refusing = sshd.directory / "no-sudo"
+    refusing.touch()
+    try:
+        for ask in (lambda: runner.run(["true"], timeout_s=LIMIT_S), lambda: runner.exists("/")):
+            with pytest.raises(UnavailableError, match="sudo: a password is required") as caught:
+                ask()
+            assert caught.value.reason is Reason.AGENT_UNREACHABLE
+    finally:
+        refusing.unlink()
+        session.close()
 
 
 # --- host keys --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from services.common.errors import InternalError, UnavailableError
 from services.common.reasons import Reason
-from services.common.ssh import SshLostError, SshResult, SshSession
+from services.common.ssh import SshLostError, SshSession
+from services.common.ssh_shell import SshResult
 
 _ENVIRONMENT = {
     "LC_ALL": "C",

@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 from services.common.errors import TimeLimitError, UnavailableError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
-from services.common.ssh import SshLostError, SshResult, SshSession
+from services.common.ssh import SshLostError, SshSession
+from services.common.ssh_shell import SshResult
 from services.executor.filesystem.mounts import parse_mountinfo
 from services.executor.runners import processes
 from services.executor.runners.base import (

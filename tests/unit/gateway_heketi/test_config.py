@@ -71,6 +71,18 @@ def test_the_file_that_heketi_ships() -> None:
     assert "My Secret" not in repr(found)
 
 
+def test_executor_ssh_with_a_key_means_the_ssh_bridge() -> None:
+    found = read_config(config(executor="ssh"), {})
+    assert found.flags["ssh_bridge"] == "127.0.0.1:7411"
+    (note,) = [note for note in found.notes if note.startswith("glusterfs.sshexec")]
+    assert "brickyard-ssh-bridge at 127.0.0.1:7411" in note
+    assert read_config("", {"HEKETI_EXECUTOR": "ssh", "HEKETI_SSH_KEYFILE": "/k"}).flags == {
+        "ssh_bridge": "127.0.0.1:7411"
+    }
+    assert "ssh_bridge" not in read_config(config(executor="ssh", sshexec={}), {}).flags
+    assert "ssh_bridge" not in read_config(config(), {}).flags
+
+
 @pytest.mark.parametrize(
     ("key", "value", "flag", "meant"),
     [
