@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import tomlkit
 from click.core import ParameterSource
-from tomlkit.exceptions import TOMLKitError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +84,18 @@ def load_contexts(path: Path) -> Contexts:
         click.ClickException: The file can not be read; names the file, the context and the field.
     """
     try:
-        document = tomlkit.parse(path.read_text()).unwrap()
+        text = path.read_text()
     except FileNotFoundError:
         return Contexts()
-    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from error
+    # Imported late: an agent's node has it not, and runs `brickyard health`.
+    import tomlkit  # noqa: PLC0415
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
+    try:
+        document = tomlkit.parse(text).unwrap()
+    except TOMLKitError as error:
         raise _unreadable(path, str(error)) from error
     unknown = set(document) - {"current", "contexts"}
     if unknown:
@@ -127,6 +133,8 @@ def save_contexts(path: Path, contexts: Contexts) -> None:
     Raises:
         click.ClickException: The file can not be written.
     """
+    import tomlkit  # noqa: PLC0415 - see load_contexts
+
     try:
         document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
         document["current"] = contexts.current
