@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.cli.deployment.paths import CONFIG, UNIT, UNIT_PATH
+from gateway.cli.deployment.paths import CONFIG, DEFAULT_PREFIX, UNIT, UNIT_PATH
 from gateway.cli.deployment.plan import AgentPlan
 from gateway.cli.deployment.shell import NodeShell
 
 _START_TIMEOUT_S = 180.0
+# What the unit starts; software elsewhere (--prefix) replaces it.
+_USUAL_PROGRAM = f"{DEFAULT_PREFIX}/agent/bin/brickyard-agent"
 _LOG = "/var/log/brickyard-agent.log"
 _PID = "/run/brickyard-agent.pid"
 # The number in the file may be another process's by now.
@@ -60,7 +62,7 @@ class SystemdStarter:
 
     def install(self, node: NodeShell, plan: AgentPlan) -> bool:
         """See Starter.install."""
-        changed = node.write(UNIT_PATH, self.unit.replace("@PROGRAM@", plan.program).encode())
+        changed = node.write(UNIT_PATH, self.unit.replace(_USUAL_PROGRAM, plan.program).encode())
         if changed:
             node.run(["systemctl", "daemon-reload"])
         return changed

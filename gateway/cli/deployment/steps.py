@@ -53,7 +53,7 @@ class Deployment:
         wheelhouse: Its software.
         enrolment: How it gets its certificate.
         start: Who starts it.
-        unit: Text of the systemd unit; @PROGRAM@ stands for the agent.
+        unit: Text of the systemd unit.
         say: Tells the user of each step.
     """
 

@@ -1,6 +1,8 @@
 """What a deployed agent consists of, and the decision about host keys."""
 
 import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from click.testing import CliRunner
 from gateway.cli.agent_deploy import _decide
 from gateway.cli.brickyard import main
 from gateway.cli.deployment.plan import AgentPlan, read_wheelhouse
+from gateway.cli.deployment.shell import TIMEOUT_S, NodeShell
+from gateway.cli.deployment.starting import PlainStarter, StartMode, SystemdStarter, choose_starter
 from services.common.errors import FailedPreconditionError, InvalidArgumentError
 from services.common.reasons import Reason
 
@@ -89,3 +93,50 @@ def test_a_bad_address_is_refused_before_anything_is_done(tmp_path: Path) -> Non
     flags = ["--wheelhouse", str(tmp_path), "--ca-dir", str(tmp_path), "--listen", "everywhere"]
     result = CliRunner().invoke(main, ["agent", "deploy", "node1", *flags])
     assert (result.exit_code, "'everywhere' is not HOST:PORT" in result.output) == (2, True)
+
+
+class RecordingShell(NodeShell):
+    """A node that has everything, and notes what it is asked."""
+
+    def __init__(self, *, systemd: bool) -> None:
+        self.systemd = systemd
+        self.commands: list[list[str]] = []
+        self.files: dict[str, str] = {}
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = TIMEOUT_S, as_user: bool = False
+    ) -> str:
+        self.commands.append(list(argv))
+        return ""
+
+    def holds(self, script: str, *arguments: str) -> bool:
+        return self.systemd
+
+    def write(self, path: str, content: bytes, *, mode: int = 0o644) -> bool:
+        changed = self.files.get(path) != content.decode()
+        self.files[path] = content.decode()
+        return changed
+
+
+def test_systemd_starts_the_agent_where_it_runs() -> None:
+    node, plan = RecordingShell(systemd=True), AgentPlan(host="node1", prefix="/srv/brickyard")
+    unit = files("gateway.cli.deployment").joinpath("brickyard-agent.service").read_text()
+    starter = choose_starter(StartMode.AUTO, node, unit)
+    assert isinstance(starter, SystemdStarter)
+    assert [starter.install(node, plan), starter.install(node, plan)] == [True, False]
+    (written,) = node.files.values()
+    assert "ExecStart=/srv/brickyard/agent/bin/brickyard-agent --config /etc/brickyard/agent.toml" in written
+    assert "Before=glusterd.service" in written
+    starter.restart(node, plan)
+    assert [" ".join(command[:2]) for command in node.commands] == [
+        "systemctl daemon-reload",
+        "systemctl enable",
+        "systemctl restart",
+    ]
+
+
+def test_without_systemd_it_is_a_plain_process_unless_nobody_is_to_start_it() -> None:
+    node = RecordingShell(systemd=False)
+    assert isinstance(choose_starter(StartMode.AUTO, node, ""), PlainStarter)
+    assert isinstance(choose_starter(StartMode.SYSTEMD, node, ""), SystemdStarter)
+    assert choose_starter(StartMode.NONE, node, "") is None
