@@ -1,4 +1,4 @@
-# Topology, allocator, gateway and the command line. No network is needed but for Debian's packages: the wheels come with
+# Topology, allocator, gateway, the command line, and simulated nodes. No network is needed but for Debian's packages: the wheels come with
 # the build context, see compose/images.
 ARG BASE=debian:bookworm-slim
 FROM $BASE AS python
@@ -10,7 +10,7 @@ FROM python AS build
 COPY wheelhouse /wheelhouse
 RUN python3 -m venv --without-pip /opt/brickyard \
  && /opt/brickyard/bin/python "$(ls /wheelhouse/pip-*.whl)/pip" install -q --no-cache-dir --no-index \
-    --find-links /wheelhouse 'brickyard[control,gateway]'
+    --find-links /wheelhouse 'brickyard[agent,control,gateway]'
 
 FROM python
 # Volumes take the owner of the directory that they are mounted on.

@@ -50,6 +50,12 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> in
 @click.option("--simulate-any", is_flag=True, help="Let simulated nodes and disks come into being when named.")
 @click.option("--simulate-disks", type=click.IntRange(0, 25), default=4, help="Disks of a simulated node.")
 @click.option("--simulate-disk-size", default="500GiB", callback=_size, help="Usable size of such a disk.")
+@click.option(
+    "--simulate-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Keep simulated nodes in this file. Default: they are gone with the process.",
+)
 @click.option("--faults", type=click.Path(path_type=Path), default=None, help="File with faults of simulated nodes.")
 def main(**flags: Any) -> None:
     """Serves until SIGTERM; the help text of the command is its documentation."""
@@ -95,7 +101,7 @@ def _agent(flags: dict[str, Any]) -> Any:
         disk_bytes=flags["simulate_disk_size"],
         accept_any=flags["simulate_any"],
     )
-    return bootstrap.simulated_agent(fleet, faults=flags["faults"])[0]
+    return bootstrap.simulated_agent(fleet, faults=flags["faults"], kept=flags["simulate_file"])[0]
 
 
 if __name__ == "__main__":

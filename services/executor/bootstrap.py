@@ -70,20 +70,24 @@ def ssh_bridge(settings: "BridgeSettings", state_directory: Path) -> Agent:
     return Agent(bridge.lookup, bridge.close)
 
 
-def simulated_agent(settings: "FleetSettings", *, faults: Path | None = None) -> tuple[Agent, "Fleet"]:
+def simulated_agent(
+    settings: "FleetSettings", *, faults: Path | None = None, kept: Path | None = None
+) -> tuple[Agent, "Fleet"]:
     """A fleet of simulated nodes behind one server.
 
     Args:
         settings: The fleet.
         faults: File with faults, see FaultPlan.
+        kept: File that keeps the nodes; None = they are gone with the process.
     """
     from services.executor.runners.simulated import FaultPlan, Fleet  # noqa: PLC0415 - a real agent needs neither
     from services.executor.runners.simulated.faults import read_faults  # noqa: PLC0415
+    from services.executor.runners.simulated.keeping import FleetFile  # noqa: PLC0415
 
     if faults is not None and faults.exists():
         # A mistake in it should stop the start, not the first command.
         read_faults(faults)
-    fleet = Fleet(settings, FaultPlan(file=faults))
+    fleet = Fleet(settings, FaultPlan(file=faults), file=FleetFile(kept) if kept is not None else None)
     return Agent(fleet.lookup, fleet.close), fleet
 
 

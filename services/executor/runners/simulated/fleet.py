@@ -1,16 +1,18 @@
 """The fleet: simulated nodes, their network and their faults, as one thing to hold on to. Memory only."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from services.common.errors import InternalError, NotFoundError
 from services.common.reasons import Reason
 from services.common.units import GIB
-from services.executor.journal import Journal
+from services.executor.journal import NO_EPOCH, Journal
 from services.executor.node import Node
 from services.executor.policy import ANY_DEVICE, NodePolicy
 from services.executor.runners.base import NodeLostError
 from services.executor.runners.simulated.faults import FaultPlan
+from services.executor.runners.simulated.keeping import FleetFile, KeptFleet
 from services.executor.runners.simulated.machine import PV_OVERHEAD_BYTES, Disk, LogicalVolume, Machine
 from services.executor.runners.simulated.pools import Glusterd, Network, Volume, hold_bricks
 from services.executor.runners.simulated.runner import SimulatedRunner
@@ -55,6 +57,31 @@ class FleetSettings:
     accept_any: bool = False
     policy: NodePolicy = _POLICY
     patience: Patience = _PATIENCE
+
+
+class _KeepingJournal(Journal):
+    """Has the fleet kept after each change, before its caller is answered."""
+
+    def __init__(self, before: Callable[[str], None], keep: Callable[[], None]) -> None:
+        super().__init__(before=before)
+        self._keep_fleet = keep
+
+    def run(
+        self,
+        request_id: str,
+        method: str,
+        request: bytes,
+        work: Callable[[], bytes],
+        *,
+        epoch: int = NO_EPOCH,
+        wait_s: float | None = None,
+        keep: bool = True,
+    ) -> bytes:
+        try:
+            return super().run(request_id, method, request, work, epoch=epoch, wait_s=wait_s, keep=keep)
+        finally:
+            # A change that failed may have come half of its way.
+            self._keep_fleet()
 
 
 class _AnyDiskRunner(SimulatedRunner):
@@ -129,9 +156,17 @@ class Fleet:
     Args:
         settings: What it is made of.
         faults: What goes wrong; may be changed at any time.
+        file: Keeps the nodes; what is in it already takes the place of those of the settings.
     """
 
-    def __init__(self, settings: FleetSettings | None = None, faults: FaultPlan | None = None) -> None:
+    def __init__(
+        self,
+        settings: FleetSettings | None = None,
+        faults: FaultPlan | None = None,
+        *,
+        file: FleetFile | None = None,
+    ) -> None:
+        self._file = file
         self.settings = settings or FleetSettings()
         self.faults = faults or FaultPlan()
         self._lock = threading.RLock()
@@ -139,8 +174,27 @@ class Fleet:
         self._by_storage: dict[str, Glusterd] = {}
         adopt = (self._adopt,) if self.settings.accept_any else ()
         self.network = Network(self._find_daemon, *adopt)
+        kept = file.load() if file is not None else None
+        if kept is not None:
+            self._restore(kept)
+            return
         for number in range(1, self.settings.nodes + 1):
             self.add_node(f"node{number}", f"10.0.0.{number}")
+
+    def _restore(self, kept: KeptFleet) -> None:
+        """Starts nodes again, as after a power cut."""
+        self._by_storage.update(kept.by_storage)
+        for name, (machine, daemon) in kept.nodes.items():
+            self._take_in(name, machine, daemon, disk_bytes=self.settings.disk_bytes)
+        for each in self.nodes():
+            each.reboot()
+
+    def _keep(self) -> None:
+        if self._file is not None:
+            with self._lock:
+                nodes = {name: (each.machine, each.daemon) for name, each in self._nodes.items()}
+                kept = KeptFleet(nodes, dict(self._by_storage))
+            self._file.save(kept)
 
     def add_node(
         self, name: str, *storage: str, disks: int | None = None, disk_bytes: int | None = None
@@ -163,14 +217,17 @@ class Fleet:
                 *(Disk(f"/dev/sd{letter}", usable + PV_OVERHEAD_BYTES) for letter in _LETTERS[:count]),
             ],
         )
-        daemon = Glusterd(machine, storage or (name,))
+        return self._take_in(name, machine, Glusterd(machine, storage or (name,)), disk_bytes=usable)
+
+    def _take_in(self, name: str, machine: Machine, daemon: Glusterd, *, disk_bytes: int) -> SimulatedNode:
+        chosen = self.settings
         kind = _AnyDiskRunner if chosen.accept_any else SimulatedRunner
         runner = kind(machine, daemon, self.network, self.faults)
         if isinstance(runner, _AnyDiskRunner):
-            runner.disk_bytes = usable
+            runner.disk_bytes = disk_bytes
         policy = replace(chosen.policy, device_globs=(ANY_DEVICE,)) if chosen.accept_any else chosen.policy
         settings = NodeSettings(names=(name,), policy=policy, patience=chosen.patience)
-        journal = Journal(before=lambda method: self._before_verb(name, method))
+        journal = _KeepingJournal(lambda method: self._before_verb(name, method), self._keep)
         simulated = SimulatedNode(name, machine, daemon, Node(runner, journal, settings))
         with self._lock:
             self._nodes[name] = simulated

@@ -5,6 +5,7 @@ import secrets
 import string
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 from services.common.units import MIB
 from services.executor.runners.base import Mount
@@ -141,6 +142,13 @@ class Machine:
         self.orphans: set[str] = set()
         # Whether gluster-block is installed.
         self.has_gluster_block = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.lock = threading.RLock()
 
     def volume_at(self, device: str) -> tuple[VolumeGroup, LogicalVolume] | None:
         """The active thin LV or pool behind a device node; None when there is none."""
