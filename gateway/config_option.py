@@ -11,25 +11,17 @@ from typing import Any, TypeVar
 import click
 
 from gateway.heketi.config import ConfigFault, HeketiConfig, read_config
-from services.common.settings import load_file
+from services.common.settings import load_heketi_file
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _load(context: click.Context, parameter: click.Parameter, path: Path | None) -> HeketiConfig:
-    text = ""
-    if path is not None:
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(f"cannot read {path}: {error}") from error
-    is_json = text.lstrip().startswith(("{", "["))
-    if text and not is_json:
-        load_file(context, parameter, path)
+    text = load_heketi_file(context, parameter, path)
     try:
-        found = read_config(text if is_json else "", os.environ)
+        found = read_config(text, os.environ)
     except ConfigFault as fault:
-        where = f"{path}: " if is_json else ""
+        where = f"{path}: " if text else ""
         raise click.BadParameter(f"{where}{fault}") from fault
     context.default_map = {**(context.default_map or {}), **found.flags}
     return found

@@ -59,6 +59,24 @@ def load_file(context: click.Context, _parameter: click.Parameter, path: Path | 
     return path
 
 
+def load_heketi_file(context: click.Context, parameter: click.Parameter, path: Path | None) -> str:
+    """For a --config flag that takes a heketi.json too: its text; "" for a TOML file, which `load_file` loads.
+
+    Raises:
+        click.BadParameter: It cannot be read, or `load_file` refuses it.
+    """
+    if path is None:
+        return ""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"cannot read {path}: {error}") from error
+    if text.lstrip().startswith(("{", "[")):
+        return text
+    load_file(context, parameter, path)
+    return ""
+
+
 def _configure_logs(process: str) -> Callable[[click.Context, click.Parameter, str], str]:
     def configure(context: click.Context, _parameter: click.Parameter, log_format: str) -> str:
         chosen: LogFormat = "text" if log_format == "text" else "json"

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from services.common.logs import get_logger
-from services.common.settings import load_file, log_options, server_options, server_settings
+from services.common.settings import load_heketi_file, log_options, server_options, server_settings
 from services.executor.policy import DEFAULT_DEVICES, DEFAULT_MOUNT_ROOT, NodePolicy
 from services.executor.sshexec import SshexecFault, read_sshexec
 
@@ -34,17 +34,11 @@ SSH_KNOWN_HOSTS, win over the file.
 
 
 def _load(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    text = load_heketi_file(context, parameter, path)
     try:
-        text = path.read_text() if path is not None else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"cannot read {path}: {error}") from error
-    is_json = text.lstrip().startswith(("{", "["))
-    if text and not is_json:
-        load_file(context, parameter, path)
-    try:
-        found = read_sshexec(text if is_json else "", os.environ)
+        found = read_sshexec(text, os.environ)
     except SshexecFault as fault:
-        raise click.BadParameter(f"{path}: {fault}" if is_json else str(fault)) from fault
+        raise click.BadParameter(f"{path}: {fault}" if text else str(fault)) from fault
     context.default_map = {**(context.default_map or {}), **found.flags}
     context.meta["brickyard.notes"] = found.notes
 
