@@ -177,6 +177,8 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
             access_log=False,
             lifespan="off",
             server_header=False,
+            # The other end of the connection counts, as in Heketi, whatever a header says of a proxy.
+            proxy_headers=False,
             ssl_certfile=settings.rest.certificate,
             ssl_keyfile=settings.rest.key,
             timeout_graceful_shutdown=int(settings.operator.grace_s) or 1,

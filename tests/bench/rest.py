@@ -21,16 +21,15 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from gateway.cli.rest_client import RestClient
 from gateway.cli.tokens import make_token
-from gateway.cli.topology_load import load_topology, read_topology
 
-_DISKS_A_NODE = 8
+_DISKS_A_NODE = 24
 _AT_ONCE = 16
 _READS = 300
 _POLL_S = 0.005
@@ -74,9 +73,15 @@ class Server:
         argv = ["serve", "--nodes", str(nodes), "--disks", str(devices // nodes), "--disk-size-gib", "2000"]
         argv += ["--rest", "127.0.0.1:0", "--operator", "127.0.0.1:0", "--state-dir", str(directory)]
         argv += ["--max-inflight-operations", "0", "--max-volumes-per-cluster", "0", "--log-level", "error"]
+        self._argv = argv
+        self.start()
+        self.key = (directory / "admin.key").read_text().strip()
+
+    def start(self) -> None:
+        """Starts all of it, with what there is in the directory."""
         began = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli.brickyard", *argv], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "gateway.cli.brickyard", *self._argv], stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.url = ""
@@ -87,7 +92,6 @@ class Server:
         if not self.url:
             raise SystemExit("bench: brickyard serve did not start; its reason is above")
         self.start_s = time.monotonic() - began
-        self.key = (directory / "admin.key").read_text().strip()
 
     def pids(self) -> dict[str, int]:
         """The processes by name."""
@@ -246,23 +250,27 @@ def _server(devices: int) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="brickyard-bench-") as directory:
         server = Server(Path(directory), devices)
         try:
-            _load_topology(server)
             yield server
         finally:
             server.stop()
 
 
-def _load_topology(server: Server) -> None:
+async def load_topology(load: Load) -> None:
+    """Adds all simulated nodes one after another, as gluster has it, and then all devices."""
     began = time.monotonic()
-    with RestClient(server.url, key=server.key) as client:
-        failures = load_topology(client, read_topology(server.directory / "topology.json"), lambda _line: None)
-    if failures:
-        raise SystemExit(f"bench: {failures} nodes or devices could not be added")
-    print(f"ready in {server.start_s:.2f} s; topology loaded in {time.monotonic() - began:.1f} s", flush=True)
+    content = json.loads((load.server.directory / "topology.json").read_text())
+    cluster_id = (await load.send("POST", "/clusters", {"file": True, "block": True})).json()["id"]
+    devices = []
+    for each in content["clusters"][0]["nodes"]:
+        made = await load.change("POST", "/nodes", {**each["node"], "cluster": cluster_id})
+        devices += [{"node": made.removeprefix("/nodes/"), "name": name} for name in each["devices"]]
+    await run_all([partial(load.change, "POST", "/devices", body) for body in devices], _AT_ONCE)
+    print(f"ready in {load.server.start_s:.2f} s; topology loaded in {time.monotonic() - began:.1f} s", flush=True)
 
 
 async def _bench(server: Server, devices: int, volumes: Sequence[int], operations: int) -> list[Figure]:
     bench = Bench(server, devices)
+    await load_topology(bench.load)
     for count in volumes:
         await bench.grow_to(count)
         await bench.round(operations)
@@ -286,6 +294,9 @@ def main() -> None:
         with _server(devices) as server:
             counts = [int(count) for count in arguments.volumes.split(",")]
             figures += asyncio.run(_bench(server, devices, counts, arguments.operations))
+            server.stop()
+            server.start()
+            print(f"  started again with {counts[-1]} volumes in {server.start_s:.2f} s", flush=True)
     document = {"bench": "rest", "cores": os.cpu_count(), "figures": [asdict(each) for each in figures]}
     print(json.dumps(document))
     if arguments.json:
