@@ -15,6 +15,11 @@ def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+def indented(value: Any) -> str:
+    """The same on many lines, as Heketi shows its database."""
+    return json.dumps(value, indent=4, ensure_ascii=False)
+
+
 def canonical(value: Any, *, device_names: bool, sizes: bool, keys: frozenset[str]) -> Any:
     """The value with what may differ taken out: ids, order and choice of hosts, order of lists of objects.
 
@@ -31,6 +36,9 @@ def canonical(value: Any, *, device_names: bool, sizes: bool, keys: frozenset[st
         return ID.sub("<id>", value)
     if not isinstance(value, dict):
         return value
+    if value and all(map(ID.fullmatch, value)):
+        # A table by id: which ids there are is nothing to compare.
+        return canonical(list(value.values()), device_names=device_names, sizes=sizes, keys=keys)
     shown = {
         key: canonical(item, device_names=device_names, sizes=sizes, keys=keys)
         for key, item in value.items()
