@@ -129,11 +129,13 @@ def empty_stack(mock_stack: Stack) -> Stack:
     argv = mock_stack.topology.argv
     argv[argv.index("--database") + 1] = f"sqlite:///{mock_stack.directory}/{new_id()}.db"
     # All of them: a client that waits before it connects again would be taken for an answer.
-    servers = (mock_stack.topology, mock_stack.agents_server, mock_stack.allocator, mock_stack.gateway)
-    for server in servers:
+    first, second = (mock_stack.topology, mock_stack.agents_server), (mock_stack.allocator, mock_stack.gateway)
+    for server in (*second, *first):
         server.kill()
-        server.spawn()
-    for server in servers:
-        server.await_ready()
+    for stage in (first, second):
+        for server in stage:
+            server.spawn()
+        for server in stage:
+            server.await_ready()
     mock_stack.forget_clients()
     return mock_stack
