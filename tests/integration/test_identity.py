@@ -68,7 +68,7 @@ ALLOWED: dict[str, dict[str, set[Role]]] = {
         **dict.fromkeys(["GetOperation", "ListOperations", "WatchOperation"], READERS),
     },
     "HealthService": {
-        **dict.fromkeys(["TakeFactTurns", "RecordNodeFacts"], GATEWAY),
+        **dict.fromkeys(["TakeFactTurns", "RecordNodeFacts", "TakeEvictionTurns"], GATEWAY),
         **dict.fromkeys(["ListNodeFacts", "GetHealth"], READERS),
     },
     "AllocatorService": dict.fromkeys(
@@ -82,7 +82,7 @@ ALLOWED: dict[str, dict[str, set[Role]]] = {
         **dict.fromkeys(["ProbePeer", "DetachPeer", "CreateDevice", "DeleteDevice", "GrowDevice"], GATEWAY),
         **dict.fromkeys(["CreateBrick", "DeleteBrick", "CreateVolume", "DeleteVolume"], GATEWAY),
         **dict.fromkeys(["AddBricks", "RemoveBricks", "CloneVolume", "RemoveOrphanCopies"], GATEWAY),
-        **dict.fromkeys(["ReplaceBrick", "SettleReplacement"], GATEWAY),
+        **dict.fromkeys(["ReplaceBrick", "SettleReplacement", "SyncBricks"], GATEWAY),
         **dict.fromkeys(["CreateBlockVolume", "DeleteBlockVolume", "ExpandBlockVolume"], GATEWAY),
         **dict.fromkeys(["GetBlockVolume", "ListBlockVolumes"], READERS),
     },
