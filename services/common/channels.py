@@ -54,9 +54,9 @@ def channel_options(server_name: str | None = None, *, several: bool = False) ->
         ("grpc.keepalive_time_ms", 12_000),
         ("grpc.keepalive_timeout_ms", 8_000),
         ("grpc.http2.max_pings_without_data", 0),
-        # After a restart of the server the first new call should not wait long.
+        # A call after a restart of the server gets through: its repeats take longer than this pause.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.max_reconnect_backoff_ms", 500),
         # Two channels of one process must not share a connection's fate.
         ("grpc.use_local_subchannel_pool", 1),
     ]
