@@ -216,7 +216,8 @@ def test_the_client_request_goes_along_to_the_nodes() -> None:
 @pytest.mark.parametrize("method", ["CreateBrick", "CreateVolume"])
 def test_a_failed_step_is_taken_back_and_told(method: str) -> None:
     async def scenario() -> None:
-        async with Scene(settings={"create_retries": 0}) as scene:
+        # Nothing is told in between, however slow the machine is.
+        async with Scene(settings={"create_retries": 0, "progress_interval_s": 60.0}) as scene:
             scene.agents.failures["*", method] = [broken()]
             ended = await scene.driven()
             assert ended.state == FAILED
