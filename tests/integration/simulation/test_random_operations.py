@@ -115,7 +115,7 @@ class Operations(RuleBasedStateMachine):
             self._ask(requests.evict_brick(bricks[pick % len(bricks)]), pause_s)
 
     @rule(
-        what=st.sampled_from(("delete", "resync", "state", "state")),
+        what=st.sampled_from(("retire", "retire", "resync", "state")),
         pick=_PICKS,
         state=st.sampled_from(_DEVICE_STATES),
         pause_s=_PAUSES_S,
@@ -124,13 +124,23 @@ class Operations(RuleBasedStateMachine):
         """Any device."""
         books = self._books()
         if books is not None and books.devices:
-            device = books.devices[pick % len(books.devices)].id
+            found = books.devices[pick % len(books.devices)]
             asks = {
-                "delete": requests.delete_device(device),
-                "resync": requests.resync_device(device),
-                "state": requests.set_device_state(device, state),
+                "retire": self._retire(found),
+                "resync": requests.resync_device(found.id),
+                "state": requests.set_device_state(found.id, state),
             }
             self._ask(asks[what], pause_s)
+
+    @staticmethod
+    def _retire(device: device_pb2.Device) -> Ask:
+        """The next step on a device's way out: offline, failed, deleted."""
+        if device.state == device_pb2.DEVICE_STATE_FAILED:
+            return requests.delete_device(device.id)
+        online = device.state == device_pb2.DEVICE_STATE_ONLINE
+        return requests.set_device_state(
+            device.id, device_pb2.DEVICE_STATE_OFFLINE if online else device_pb2.DEVICE_STATE_FAILED
+        )
 
     @rule(
         what=st.sampled_from(("delete", "device", "state")),
