@@ -237,7 +237,10 @@ def _expand_block_volume(base: Base) -> Ask:
 
 SCENARIOS: Mapping[str, Scenario] = {
     "create-volume": Scenario(operation_pb2.OPERATION_KIND_CREATE_VOLUME, _create_volume),
-    "delete-volume": Scenario(operation_pb2.OPERATION_KIND_DELETE_VOLUME, _delete_volume, _GONE, removes=True),
+    # It may fail after gluster has lost the volume: then it is gone all the same.
+    "delete-volume": Scenario(
+        operation_pb2.OPERATION_KIND_DELETE_VOLUME, _delete_volume, _GONE, _SUCCESS | _GONE, removes=True
+    ),
     "expand-volume": Scenario(operation_pb2.OPERATION_KIND_EXPAND_VOLUME, _expand_volume),
     "clone-volume": Scenario(operation_pb2.OPERATION_KIND_CLONE_VOLUME, _clone_volume),
     "add-node": Scenario(operation_pb2.OPERATION_KIND_ADD_NODE, _add_node, frozenset({409})),
