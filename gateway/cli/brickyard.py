@@ -16,6 +16,7 @@ from gateway.cli.contexts import context_option
 from gateway.cli.db import db
 from gateway.cli.examine import examine, repair
 from gateway.cli.health import health
+from gateway.cli.members import device, node
 from gateway.cli.operations import operations
 from gateway.cli.status import status
 from gateway.cli.topology import topology
@@ -160,8 +161,10 @@ for noun in (
     completion,
     context,
     db,
+    device,
     examine,
     health,
+    node,
     operations,
     repair,
     status,

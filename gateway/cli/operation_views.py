@@ -7,31 +7,28 @@ from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column
 
 from brickyard.topology.v1 import operation_pb2
 from gateway.cli import operation_texts as texts
 from gateway.cli.progress import say
+from gateway.cli.tables import table
 
-_STYLES = {"failed": "red", "stalled": "red", "undoing": "yellow", "succeeded": "green"}
+_BAR_CELLS = 12
 
 
 def show_list(operations: Sequence[operation_pb2.Operation]) -> None:
     """A table on a terminal, one line each with fields between tabs in a pipe."""
-    console = Console()
-    if not console.is_terminal:
+    if not Console().is_terminal:
         for operation in operations:
             say(texts.line(operation))
         return
-    table = Table("id", "kind", "state", "target", "progress or error", box=None)
-    for operation in operations:
-        state = texts.state(operation)
-        more = texts.first_error_line(operation) or texts.progress(operation)
-        # Text, not str: brackets in the output of commands are no markup.
-        cells = (operation.id, texts.kind(operation), state, operation.target_id, more)
-        table.add_row(*(Text(cell, style=_STYLES.get(state, "") if cell is state else "") for cell in cells))
-    console.print(table)
+    table(("id", "kind", "state", "progress or error"), map(_cells, operations), kept=("id", "kind", "state"))
+
+
+def _cells(operation: operation_pb2.Operation) -> tuple[str, ...]:
+    more = texts.first_error_line(operation) or texts.progress(operation)
+    return (operation.id, texts.kind(operation), texts.state(operation), more)
 
 
 class Display(Protocol):
@@ -73,6 +70,13 @@ class _Lines:
             say(text)
 
 
+class _Silence(_Lines):
+    """Nothing: for a command whose result is what counts."""
+
+    def update(self, operation: operation_pb2.Operation) -> None:
+        pass
+
+
 class _JsonLines(_Lines):
     """The same with all fields, as JSON."""
 
@@ -83,13 +87,18 @@ class _JsonLines(_Lines):
 class _Bars:
     """A progress bar for each operation."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, transient: bool = False) -> None:
         self._bars = Progress(
             TextColumn("{task.fields[title]}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[now]}", markup=False),
+            BarColumn(bar_width=_BAR_CELLS),
+            # What does not fit is cut: a line for each operation, whatever the width.
+            TextColumn(
+                "{task.fields[now]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
             TimeElapsedColumn(),
             console=console,
+            expand=True,
+            transient=transient,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -127,3 +136,9 @@ def display(*, as_json: bool) -> Display:
         return _JsonLines()
     console = Console()
     return _Bars(console) if console.is_terminal else _Lines()
+
+
+def transient_display() -> Display:
+    """A bar on the terminal of stderr that goes when the work is done; nothing in a pipe."""
+    console = Console(stderr=True)
+    return _Bars(console, transient=True) if console.is_terminal else _Silence()

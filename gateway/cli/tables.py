@@ -20,6 +20,9 @@ STYLES = {
     "offline": "yellow",
     "creating": "cyan",
     "deleting": "yellow",
+    "stalled": "red",
+    "undoing": "yellow",
+    "succeeded": "green",
 }
 _BAR_CELLS = 10
 _PARTS = " ▏▎▍▌▋▊▉█"
@@ -61,6 +64,15 @@ def show_table(
         # Text, not str: brackets in names are no markup.
         made.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     console.print(made)
+
+
+def paragraph(text: str) -> None:
+    """A sentence or more, wrapped between words on a terminal, as it is in a pipe."""
+    console = Console()
+    if console.is_terminal:
+        console.print(Text(text))
+    else:
+        say(text)
 
 
 def bar(part: float, cells: int = _BAR_CELLS) -> Text:

@@ -1,12 +1,17 @@
 """`brickyard topology`: clusters, nodes and devices."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.connection import told_to_user
+from gateway.cli.output import as_fields, json_option, say_json
 from gateway.cli.progress import say
-from gateway.cli.rest_connection import RestConnection, rest_options
+from gateway.cli.rest_connection import RestConnection, access_options, rest_options
+
+if TYPE_CHECKING:
+    from gateway.cli.connection import Connection
 
 
 @click.group()
@@ -33,3 +38,36 @@ def topology_load(connection: RestConnection, file: Path) -> None:
             failures = load_topology(client, topology_file, say)
     if failures:
         raise click.ClickException(f"{failures} of the items could not be added; mend the cause and load again")
+
+
+@topology.command(
+    epilog="""\b
+Examples:
+  brickyard topology show
+  brickyard topology show --cluster 67e267ea403dfcdf80731165b300d1ca --json
+
+\b
+In a pipe a line has: cluster, node, zone, state and health of the node, disk, state and health of the disk, size, used,
+free, percent, bricks, id of the disk; "-" where there is none.
+"""
+)
+@click.option("--cluster", "cluster_id", default="", metavar="ID", help="Only this cluster. Default: all.")
+@json_option
+@access_options
+def show(*, connection: "Connection | RestConnection", cluster_id: str, as_json: bool) -> None:
+    """Shows clusters, their nodes and their disks as a tree, with how full each is."""
+    from gateway.cli.inventory import read_inventory  # noqa: PLC0415 - slow to load
+    from gateway.cli.topology_views import show_tree  # noqa: PLC0415 - the same
+
+    found = read_inventory(connection, cluster_id=cluster_id)
+    if not as_json:
+        show_tree(found)
+        return
+    say_json(
+        {
+            "clusters": [as_fields(each) for each in found.clusters],
+            "nodes": [as_fields(each) for each in found.nodes],
+            "devices": [as_fields(each) for each in found.report.devices],
+            "volumes": [as_fields(each) for each in found.report.volumes],
+        }
+    )

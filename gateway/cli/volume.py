@@ -1,4 +1,4 @@
-"""`brickyard volume explain` and `brickyard cluster rebalance-plan`: what placement would do, and why."""
+"""`brickyard volume`, and `brickyard cluster rebalance-plan`: here is what placement would do, and why."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ import click
 from gateway.cli.connection import call_operator, operator_options
 from gateway.cli.durability import durability_message, durability_options
 from gateway.cli.output import json_option, say_json
+from gateway.cli.volume_changes import create, delete, expand, list_command, show
 
 if TYPE_CHECKING:
     from gateway.cli.connection import Connection
@@ -18,7 +19,11 @@ _TIMEOUT_S = 60.0
 
 @click.group()
 def volume() -> None:
-    """Where volumes go, and why."""
+    """Volumes: what there is, making and removing them, where they go and why."""
+
+
+for command in (create, delete, expand, list_command, show):
+    volume.add_command(command)
 
 
 @volume.command(

@@ -1,22 +1,29 @@
 """Explanations and plans of placement on a terminal and in a pipe. Effects: stdout."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import click
+from rich.console import Console
 
 from brickyard.allocator.v1 import allocator_service_pb2 as pb
 from brickyard.gateway.v1.operator_service_pb2 import PlanRebalanceResponse
+from brickyard.topology.v1 import health_pb2, volume_pb2
 from gateway.cli.progress import say
-from gateway.cli.tables import table
+from gateway.cli.status_texts import size
+from gateway.cli.tables import paragraph, table
 from services.common.units import GIB
 
 _DISKS = ("node", "disk", "zone", "size", "free", "for the volume")
+_VOLUMES = ("id", "name", "size", "durability", "state", "cluster")
+_BRICKS = ("brick", "size", "node", "disk")
 _MOVES = ("brick", "volume", "from device", "to device", "size", "deviation after")
 
 
 def show_explanations(clusters: Iterable[pb.ClusterExplanation]) -> None:
     """Each cluster with its sentence and its disks."""
     for cluster in clusters:
-        say(f"cluster {cluster.cluster_id}: {cluster.summary}")
+        paragraph(f"cluster {cluster.cluster_id}: {cluster.summary}")
         if cluster.devices:
             bricks = Counter(brick.device_id for brick in cluster.bricks)
             rows = sorted(cluster.devices, key=lambda each: (each.hostname or each.node_id, each.path))
@@ -34,6 +41,60 @@ def disk_fields(disk: pb.DeviceExplanation, bricks: int) -> tuple[str, ...]:
         _gib(disk.free_bytes),
         text,
     )
+
+
+def show_list(volumes: Iterable[volume_pb2.Volume]) -> None:
+    """A line for each volume."""
+    rows = [
+        (each.id, each.name, size(each.size_bytes), durability(each.durability), _state(each), each.cluster_id)
+        for each in volumes
+    ]
+    if Console().is_terminal:
+        # Whoever has several clusters asks for one volume, or a pipe.
+        table(_VOLUMES[:-1], (row[:-1] for row in rows), kept=("id", "state"))
+    else:
+        table(_VOLUMES, rows)
+    if not rows:
+        click.echo("there is none yet; make one: brickyard volume create --size GIB", err=True)
+
+
+def show_volume(volume: volume_pb2.Volume, hosts: Sequence[str], devices: Iterable[health_pb2.DeviceHealth]) -> None:
+    """All about one volume: names and values, then its bricks on these devices."""
+    places = {each.device_id: (each.hostname, each.path) for each in devices}
+    backup = f" -o backup-volfile-servers={':'.join(hosts[1:])}" if hosts[1:] else ""
+    facts = {
+        "name": volume.name,
+        "id": volume.id,
+        "cluster": volume.cluster_id,
+        "size": size(volume.size_bytes),
+        "durability": durability(volume.durability),
+        "state": _state(volume),
+        "snapshots": f"room for {volume.snapshot_factor:g} times the size" if volume.snapshot_enabled else "",
+        "options": ", ".join(filter(None, volume.options)),
+        "block volumes": f"{size(volume.block_hosting.free_size_bytes)} free for them" if volume.block else "",
+        "mount": f"mount -t glusterfs{backup} {hosts[0]}:/{volume.name} DIRECTORY" if hosts else "",
+    }
+    for key, value in facts.items():
+        if value:
+            say(f"{key + ':':<15}{value}")
+    rows = [
+        (each.id, size(each.size_bytes), *places.get(each.device_id, (each.node_id, each.device_id)))
+        for each in volume.bricks
+    ]
+    table(_BRICKS, rows, kept=("brick",))
+
+
+def durability(wanted: volume_pb2.Durability) -> str:
+    """The redundancy in short, e.g. "replicate 3"."""
+    if wanted.type == volume_pb2.DURABILITY_TYPE_REPLICATE:
+        return f"replicate {wanted.replica_count}"
+    if wanted.type == volume_pb2.DURABILITY_TYPE_DISPERSE:
+        return f"disperse {wanted.data_count}+{wanted.redundancy_count}"
+    return "none"
+
+
+def _state(volume: volume_pb2.Volume) -> str:
+    return volume_pb2.VolumeState.Name(volume.state).removeprefix("VOLUME_STATE_").lower()
 
 
 def show_rebalance(plan: PlanRebalanceResponse) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from services.common.ids import new_id
 from tests.integration import postgres
-from tests.integration.stack import Credentials, Stack
+from tests.integration.clients import KEYS, Rest
+from tests.integration.stack import Credentials, Stack, wait_until
 from tests.integration.world import World
 
 ENGINES = ("sqlite", "postgresql")
@@ -138,4 +139,7 @@ def empty_stack(mock_stack: Stack) -> Stack:
         for server in stage:
             server.await_ready()
     mock_stack.forget_clients()
+    # A gateway that was ready before the topology waits a little before it tries again.
+    rest = Rest(mock_stack.gateway.addresses[0], KEYS["admin"])
+    wait_until(lambda: rest.send("GET", "/clusters").is_success, "the gateway reaches the topology")
     return mock_stack

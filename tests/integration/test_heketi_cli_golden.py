@@ -107,11 +107,27 @@ def first_disk(rest: Rest) -> str:
     return next(str(each["id"]) for each in devices if each["name"] == "/dev/sdb")
 
 
+def _devices(rest: Rest) -> list[dict[str, Any]]:
+    return [device for node in _nodes(rest) for device in node["devices"]]
+
+
+def device_with_bricks(rest: Rest) -> str:
+    return next(str(device["id"]) for device in _devices(rest) if device["bricks"])
+
+
+def device_without_bricks(rest: Rest) -> str:
+    return next(str(device["id"]) for device in _devices(rest) if not device["bricks"])
+
+
 def back_to_normal(stack: Stack) -> None:
     """What Heketi's users do to end read-only mode."""
     os.kill(stack.gateway.pid, signal.SIGUSR2)
 
 
+_MOVES = (
+    "Heketi's mock can not move a brick and fails with a text of its own; nodes that take any name have a pool of "
+    "gluster for each name, so that a move works or not by where the brick was placed (moves have their own tests)"
+)
 _WHY_NO_SPACE = "Heketi's text comes first; further lines explain why there is no space"
 
 SCENARIOS = (
@@ -153,7 +169,35 @@ SCENARIOS = (
         ),
     ),
     Scenario("09-volume-clone-endpoint", nodes=3, zones=2, devices=2, placed=True),
+    Scenario(
+        "10-blockvolume",
+        nodes=4,
+        zones=2,
+        devices=2,
+        placed=True,
+        accepted=(
+            Accepted(
+                r"topology info",
+                "how a second hosting volume is split on nearly full disks is a choice of placement",
+                stdout=r"(?s).*Cluster.*",
+            ),
+        ),
+    ),
     Scenario("12-topology", placed=True),
+    Scenario(
+        "13-device-state",
+        nodes=4,
+        zones=2,
+        devices=2,
+        placed=True,
+        # The recorded device with bricks as text; the one without as text and as JSON.
+        chosen={"<ID3>": device_with_bricks, "<ID6>": device_without_bricks, "<ID13>": device_without_bricks},
+        accepted=(
+            Accepted(r"device remove <ID[34]>( --json)?$", _MOVES, nth=2, skip=True),
+            Accepted(r"--expert-option-disable-heal-check", _MOVES, skip=True),
+            Accepted(r"brick evict <ID[34]>( --json)?$", _MOVES, skip=True),
+        ),
+    ),
     Scenario(
         "16-server",
         nodes=3,
@@ -180,8 +224,7 @@ SCENARIOS = (
         accepted=(Accepted(r"--version", "it is our version", stdout=r"heketi-cli \d+\.\d+\.\d+\n"),),
     ),
 )
-# "13-device-state" moves bricks, which on nodes that take any name works or not by where they were placed;
-# "10-blockvolume" and "17-db" are not replayed here yet.
+# "17-db" is not replayed here yet.
 RECORDINGS = [(scenario, form) for scenario in SCENARIOS for form in ("json", "text")]
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import health_pb2, volume_pb2
-from gateway.cli import connection, status_texts
+from gateway.cli import connection, inventory, status_texts
 from gateway.cli.brickyard import main
 from services.common.errors import UnavailableError
 from services.common.reasons import Reason
@@ -45,6 +45,12 @@ class FakeOperator:
         other.cluster_id = "9" * 32
         return pb.ListOperationsResponse(operations=[operation(1), other])
 
+    async def ListClusters(self, request: Any, **_call: Any) -> pb.ListClustersResponse:  # noqa: N802 - the same
+        return pb.ListClustersResponse()
+
+    async def ListNodes(self, request: Any, **_call: Any) -> pb.ListNodesResponse:  # noqa: N802 - the same
+        return pb.ListNodesResponse()
+
     async def GetDiskStatus(self, request: Any, **_call: Any) -> pb.GetDiskStatusResponse:  # noqa: N802 - the same
         self._called(request)
         return pb.GetDiskStatusResponse(disks=[disk()], silent_nodes=self.silent)
@@ -67,7 +73,8 @@ class FakeOperator:
 @pytest.fixture
 def operator(monkeypatch: pytest.MonkeyPatch) -> FakeOperator:
     made = FakeOperator()
-    monkeypatch.setattr(connection, "operator_stub", stub_of(made))
+    for module in (connection, inventory):
+        monkeypatch.setattr(module, "operator_stub", stub_of(made))
     return made
 
 
