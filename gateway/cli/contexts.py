@@ -5,6 +5,7 @@ Keys are named by file or by variable and never written into it, so that it may 
 
 import dataclasses
 import os
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,18 +85,10 @@ def load_contexts(path: Path) -> Contexts:
         click.ClickException: The file can not be read; names the file, the context and the field.
     """
     try:
-        text = path.read_text()
+        document = tomllib.loads(path.read_text())
     except FileNotFoundError:
         return Contexts()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, str(error)) from error
-    # Imported late: an agent's node has it not, and runs `brickyard health`.
-    import tomlkit  # noqa: PLC0415
-    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
-
-    try:
-        document = tomlkit.parse(text).unwrap()
-    except TOMLKitError as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _unreadable(path, str(error)) from error
     unknown = set(document) - {"current", "contexts"}
     if unknown:
@@ -133,7 +126,7 @@ def save_contexts(path: Path, contexts: Contexts) -> None:
     Raises:
         click.ClickException: The file can not be written.
     """
-    import tomlkit  # noqa: PLC0415 - see load_contexts
+    import tomlkit  # noqa: PLC0415 - a node that only has the agent needs none of it
 
     try:
         document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()

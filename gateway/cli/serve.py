@@ -104,6 +104,8 @@ def _announce(settings: EmbeddedSettings, state: Path, url: str, operator: str, 
     else:
         say(f"  curl {url}/clusters")
     say(f"  grpcurl -plaintext {operator} brickyard.gateway.v1.OperatorService/ListClusters")
+    rest = f"--server {url}" + (f" {key}" if settings.auth_enabled else "")
+    say(f"  brickyard context add local --address {operator} --insecure-plaintext {rest}")
     if not settings.populate:
         say(f"  brickyard topology load --server {url} {key} {state}/topology.json")
 

@@ -1,6 +1,9 @@
 """The command line as a whole: help, certificates, tokens, and real channels."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ from brickyard.gateway.v1.operator_service_pb2_grpc import (
 )
 from gateway.cli import connection
 from gateway.cli.brickyard import main
+from gateway.cli.tokens import make_token
 from services.common.channels import call_aio
 from tests.unit.gateway_cli.fakes import operation
 
@@ -63,6 +67,17 @@ def test_a_token_is_for_one_request(runner: CliRunner, tmp_path: Path) -> None:
     claims = jwt.decode(result.stdout.strip(), key, algorithms=["HS256"])
     assert claims["iss"] == "admin"
     assert claims["exp"] - claims["iat"] == 300
+
+
+@pytest.mark.parametrize("key", ["", "short", "a key that is long enough for HS256"])
+def test_tokens_are_signed_with_keys_of_any_length(key: str) -> None:
+    token = make_token(key, user="", method="post", path="/volumes?x=1")
+    signed, _, signature = token.rpartition(".")
+    made = base64.urlsafe_b64encode(hmac.digest(key.encode(), signed.encode(), "sha256")).rstrip(b"=").decode()
+    assert signature == made
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["qsh"] == hashlib.sha256(b"POST&/volumes").hexdigest()
+    assert "iss" not in claims
 
 
 def test_a_topology_file_that_is_none(runner: CliRunner, tmp_path: Path) -> None:

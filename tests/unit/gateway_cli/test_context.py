@@ -129,7 +129,7 @@ def test_what_excludes_each_other_is_refused(runner: CliRunner, lab: Path) -> No
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("current = ", "line 1"),
+        ("current = ", "Invalid value"),
         ("colour = 1", "unknown key 'colour'"),
         ('current = "x"', "names no context"),
         ("[contexts.x]\nadress = 'a'", "contexts.x.adress: unknown"),
