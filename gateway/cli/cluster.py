@@ -5,16 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.connection import call_operator, operator_options
 from gateway.cli.durability import durability_message, durability_options
 from gateway.cli.output import json_option, say_json
 from gateway.cli.progress import say
+from gateway.cli.rest_connection import access_options
 
 if TYPE_CHECKING:
-    from gateway.cli.connection import Connection
-
-# Looking at the nodes waits ten seconds for one that does not answer.
-_TIMEOUT_S = 60.0
+    from gateway.cli.cluster_calls import Access
 
 
 @click.group()
@@ -25,19 +22,20 @@ def cluster() -> None:
 @cluster.command(
     epilog="""\b
 Example:
-  brickyard cluster getdiskstatus 67e267ea403dfcdf80731165b300d1ca --tls-dir /etc/brickyard/operator
+  brickyard cluster getdiskstatus 67e267ea403dfcdf80731165b300d1ca
 """
 )
 @click.argument("cluster_id", metavar="ID")
 @json_option
-@operator_options
-def getdiskstatus(*, connection: "Connection", cluster_id: str, as_json: bool) -> None:
+@access_options
+def getdiskstatus(*, connection: "Access", cluster_id: str, as_json: bool) -> None:
     """Shows each disk of the cluster ID: node, path, health, state, size, used, free, percent, bricks.
 
     Nodes that do not answer are named on stderr; their disks are shown as the records have them.
     """
-    answer = call_operator(connection, "GetDiskStatus", timeout_s=_TIMEOUT_S, cluster_id=cluster_id)
-    from gateway.cli import status_texts, tables  # noqa: PLC0415 - slow to load
+    from gateway.cli import cluster_calls, status_texts, tables  # noqa: PLC0415 - slow to load
+
+    answer = cluster_calls.get_disk_status(connection, cluster_id)
 
     if as_json:
         say_json(answer)
@@ -57,10 +55,10 @@ Examples:
 @click.argument("cluster_id", metavar="ID")
 @durability_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with the keys of the REST answer.")
-@operator_options
+@access_options
 def getvolmaxsize(
     *,
-    connection: "Connection",
+    connection: "Access",
     cluster_id: str,
     durability: str,
     replica: int,
@@ -71,20 +69,20 @@ def getvolmaxsize(
     as_json: bool,
 ) -> None:
     """Tells the size in GiB of the largest volume that the cluster ID can take now; one GiB more it can not."""
-    from services.common.units import GIB  # noqa: PLC0415 - slow to load
+    from brickyard.gateway.v1.operator_service_pb2 import GetMaxVolumeSizeRequest  # noqa: PLC0415 - slow to load
+    from gateway.cli import cluster_calls  # noqa: PLC0415 - the same
+    from services.common.units import GIB  # noqa: PLC0415 - the same
 
     wanted = durability_message(
         durability=durability, replica=replica, disperse_data=disperse_data, redundancy=redundancy
     )
-    answer = call_operator(
-        connection,
-        "GetMaxVolumeSize",
-        timeout_s=_TIMEOUT_S,
+    request = GetMaxVolumeSizeRequest(
         cluster_id=cluster_id,
         durability=wanted,
         options=options,
         snapshot_factor=snapshot_factor,
     )
+    answer = cluster_calls.get_max_volume_size(connection, request)
     shown = {
         "MaxAllowCreateVolSize": answer.size_bytes // GIB,
         "AvaildDiskCnt": answer.available_disk_count,
@@ -106,15 +104,16 @@ Example:
 )
 @click.argument("cluster_id", metavar="ID")
 @json_option
-@operator_options
+@access_options
 @click.pass_context
-def querydevices(context: click.Context, *, connection: "Connection", cluster_id: str, as_json: bool) -> None:
+def querydevices(context: click.Context, *, connection: "Access", cluster_id: str, as_json: bool) -> None:
     """Asks the nodes of the cluster ID for disks that could be added; those in use are left out.
 
     A node that does not answer is named, and the exit code is 1.
     """
-    answer = call_operator(connection, "ListFreeDisks", timeout_s=_TIMEOUT_S, cluster_id=cluster_id)
-    from gateway.cli import status_texts, tables  # noqa: PLC0415 - slow to load
+    from gateway.cli import cluster_calls, status_texts, tables  # noqa: PLC0415 - slow to load
+
+    answer = cluster_calls.list_free_disks(connection, cluster_id)
 
     if as_json:
         say_json(answer)

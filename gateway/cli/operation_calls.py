@@ -6,14 +6,27 @@ from typing import Any
 
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import operation_pb2
+from gateway.cli import rest_messages
 from gateway.cli.connection import Connection, operator_stub
 from gateway.cli.operation_texts import has_ended
+from gateway.cli.rest_connection import RestConnection
 from services.common.channels import call_aio, stream_aio
 from services.common.errors import UnavailableError
 from services.common.reasons import Reason
 
 _PAGE = 1000
 _Update = Callable[[operation_pb2.Operation], None]
+
+
+def list_pending(connection: RestConnection, *, limit: int) -> Sequence[operation_pb2.Operation]:
+    """At most `limit` of the operations that REST tells of: unfinished ones, without their progress.
+
+    Raises:
+        BrickyardError: The call failed.
+    """
+    with connection.client() as client:
+        found = client.get("/operations/pending")["pendingoperations"]
+    return [rest_messages.operation(each) for each in found[:limit]]
 
 
 async def list_operations(

@@ -9,6 +9,7 @@ import click
 from gateway.cli.connection import operator_options, told_to_user
 from gateway.cli.output import json_option, say_json
 from gateway.cli.progress import say
+from gateway.cli.rest_connection import RestConnection, access_options
 
 if TYPE_CHECKING:
     from gateway.cli.connection import Connection
@@ -33,13 +34,20 @@ Examples:
 @click.option("--unfinished", is_flag=True, help="Leave out those that have ended.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, newest first.")
 @json_option
-@operator_options
-def list_command(*, connection: "Connection", unfinished: bool, limit: int, as_json: bool) -> None:
-    """Lists operations, newest first: a table, or in a pipe one line each with fields between tabs."""
+@access_options
+def list_command(*, connection: "Connection | RestConnection", unfinished: bool, limit: int, as_json: bool) -> None:
+    """Lists operations, newest first: a table, or in a pipe one line each with fields between tabs.
+
+    Over REST only those that have not ended are known, without their progress.
+    """
     from gateway.cli import operation_calls, operation_texts, operation_views  # noqa: PLC0415 - slow to load
 
-    with told_to_user(connection):
-        found = asyncio.run(operation_calls.list_operations(connection, unfinished_only=unfinished, limit=limit))
+    if isinstance(connection, RestConnection):
+        with told_to_user():
+            found = operation_calls.list_pending(connection, limit=limit)
+    else:
+        with told_to_user(connection):
+            found = asyncio.run(operation_calls.list_operations(connection, unfinished_only=unfinished, limit=limit))
     if as_json:
         say_json({"operations": [operation_texts.as_json(each) for each in found]})
     else:

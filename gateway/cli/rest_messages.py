@@ -166,3 +166,18 @@ def creation(request: Any) -> dict[str, Any]:
         "block": request.block,
         "snapshot": {"enable": request.snapshot_enabled, "factor": request.snapshot_factor},
     }
+
+
+def size_question(request: Any) -> dict[str, Any]:
+    """The query of GET /clusters/{id}/volmaxsize that asks what a GetMaxVolumeSizeRequest asks."""
+    wanted = request.durability
+    names = {number: name for name, number in _DURABILITIES.items()}
+    asked = {
+        "durability": names[wanted.type],
+        "replica": wanted.replica_count,
+        "disperse-data": wanted.data_count,
+        "redundancy": wanted.redundancy_count,
+        "snapshot-factor": request.snapshot_factor,
+        "gluster-volume-options": ",".join(request.options),
+    }
+    return {key: value for key, value in asked.items() if value}

@@ -112,6 +112,12 @@ def test_what_there_is_reads_alike(run: Run) -> None:
                 each.pop("health")
             one, other = (sorted(each, key=lambda fields: str(fields["device_id"])) for each in (one, other))
         assert one == other
+    cluster = over_grpc["clusters"][0]["id"]
+    for command in ("getdiskstatus", "getvolmaxsize", "querydevices"):
+        told = [run("cluster", command, cluster, context=context).stdout for context in ("grpc", "rest")]
+        assert told[0] == told[1]
+        # Nodes that take any disk have none that could be added.
+        assert told[0] or command == "querydevices"
     for context in ("grpc", "rest"):
         assert len(run("device", "list", context=context).stdout.splitlines()) == 6
         assert len(run("node", "list", context=context).stdout.splitlines()) == 3

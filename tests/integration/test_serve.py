@@ -106,7 +106,7 @@ def test_populated_and_ended_without_a_trace(tmp_path: Path) -> None:
 def test_what_it_prints_works(tmp_path: Path) -> None:
     with embedded(tmp_path, "--nodes", "3") as server:
         # What follows the ready line is written at once with it.
-        lines = [server.process.stdout.readline() for _ in range(3)] if server.process.stdout else []
+        lines = [server.process.stdout.readline() for _ in range(4)] if server.process.stdout else []
         text = server.ready_line + "\n" + "".join(lines)
         (operator,) = re.findall(r"and (\S+) \(gRPC\)", text)
         with grpc.insecure_channel(operator, options=[("grpc.enable_retries", 0)]) as channel:

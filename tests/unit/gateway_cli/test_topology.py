@@ -117,6 +117,18 @@ def rest_answers() -> dict[str, Any]:
             "unreachable": [{"node": SILENT, "hostname": "node2", "error": "gone"}],
         },
         f"/clusters/{OTHER}/diskstatus": {"disks": [], "unreachable": []},
+        f"/clusters/{CLUSTER}/volmaxsize?durability=replicate&replica=2&snapshot-factor=1.0": {
+            "MaxAllowCreateVolSize": 7,
+            "AvaildDiskCnt": 1,
+            "AvaildNodeCnt": 1,
+            "unreachable": [],
+        },
+        f"/clusters/{CLUSTER}/freedevices": {
+            "nodes": [
+                {"node": "a" * 32, "hostname": "node1", "devices": [{"name": "/dev/sdc", "size": 4 * GIB // KIB}]},
+                {"node": SILENT, "hostname": "node2", "devices": [], "error": "gone"},
+            ]
+        },
         "/operations/pending": {"pendingoperations": [pending]},
     }
 
@@ -200,6 +212,22 @@ def test_nodes_and_devices_are_listed(runner: CliRunner, way: tuple[str, ...]) -
     assert nodes[1].split("\t")[-2:] == ["critical", "0"]
     (line,) = run(runner, "device", "list", *way).stdout.splitlines()
     assert line.split("\t")[:5] == ["d" * 32, "node1", "/dev/sdb", "warning", "offline"]
+
+
+def test_questions_about_a_cluster_over_rest(runner: CliRunner) -> None:
+    shown = run(runner, "cluster", "getdiskstatus", CLUSTER, *REST)
+    assert shown.stdout.split("\t")[:2] == ["node1", "/dev/sdb"]
+    assert "node node2 does not answer: gone" in shown.stderr
+    size = json.loads(run(runner, "cluster", "getvolmaxsize", CLUSTER, "--replica", "2", *REST, "--json").stdout)
+    assert size == {"MaxAllowCreateVolSize": 7, "AvaildDiskCnt": 1, "AvaildNodeCnt": 1}
+    free = run(runner, "cluster", "querydevices", CLUSTER, *REST)
+    assert free.exit_code == 1
+    assert free.stdout == f"node1\t{'a' * 32}\t/dev/sdc\t4 GiB\n"
+
+
+def test_operations_over_rest(runner: CliRunner) -> None:
+    (line,) = run(runner, "operations", "list", *REST).stdout.splitlines()
+    assert line.split("\t")[:3] == ["1" * 32, "create-volume", "running"]
 
 
 def test_status_over_rest_tells_of_silent_nodes(runner: CliRunner) -> None:
