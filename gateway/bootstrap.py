@@ -32,6 +32,7 @@ from gateway.usecases.block_volumes import BlockVolumeUseCases
 from gateway.usecases.bricks import LookAgain
 from gateway.usecases.health import HealthUseCases
 from gateway.usecases.moves import GatewayMoves
+from gateway.usecases.state import StateUseCases
 from services.common.channels import MAX_MESSAGE_BYTES
 from services.common.errors import FailedPreconditionError
 from services.common.interceptors import AioServerInterceptor
@@ -168,7 +169,8 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     agents.metrics = metrics = Metrics(health=state, use_cases=use_cases)
     operator, checks = _operator_server(settings.operator, OperatorServicer(use_cases, clients.operations, state))
     addresses = [bind(operator, address, settings.operator) for address in settings.operator.listen]
-    app = build_app(use_cases, settings.heketi, health=state, monitor=metrics)
+    whole = StateUseCases(topology=clients.topology, agents=agents)
+    app = build_app(use_cases, settings.heketi, health=state, state=whole, monitor=metrics)
     loop.add_signal_handler(signal.SIGUSR2, app.reset_admin_mode)
     rest = _QuietServer(
         uvicorn.Config(

@@ -14,11 +14,13 @@ from gateway.cli.completion import completion
 from gateway.cli.context import context
 from gateway.cli.contexts import context_option
 from gateway.cli.db import db
-from gateway.cli.examine import examine, repair
+from gateway.cli.db_files import backup, dump, restore
+from gateway.cli.examine import adopt, examine, repair
 from gateway.cli.health import health
 from gateway.cli.members import device, node
 from gateway.cli.operations import operations
 from gateway.cli.status import status
+from gateway.cli.taking_over import import_dump
 from gateway.cli.topology import topology
 from gateway.cli.volume import rebalance_plan, volume
 
@@ -51,9 +53,9 @@ Examples:
 \b
 Exit codes:
   0    done, and nothing is wrong
-  1    refused, failed, no answer, or something is wrong (status, examine, repair, db check, explain)
+  1    refused, failed, no answer, or something is wrong (status, examine, repair, adopt, db check, explain)
   2    wrong usage: an unknown flag, or a value that can not be
-  3    examine and repair: no look was possible
+  3    examine, repair and adopt: no look was possible
   130  interrupted; what has begun goes on
 
 On a terminal there are tables and bars (NO_COLOR: without colours), in a pipe lines with fields between tabs; --json
@@ -155,6 +157,7 @@ def token(key_file: Path, user: str, seconds: int, method: str, path: str) -> No
 
 
 for noun in (
+    adopt,
     agent,
     ca,
     cluster,
@@ -164,6 +167,7 @@ for noun in (
     device,
     examine,
     health,
+    import_dump,
     node,
     operations,
     repair,
@@ -174,6 +178,8 @@ for noun in (
     main.add_command(noun)
 agent.add_command(deploy)
 cluster.add_command(rebalance_plan)
+for verb in (dump, backup, restore):
+    db.add_command(verb)
 
 if __name__ == "__main__":
     main()

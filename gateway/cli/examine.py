@@ -133,11 +133,18 @@ def _plan(connection: "Connection", cluster_id: str, doomed: tuple[str, ...], *,
     return _DIFFERENT if plan.actions or plan.left else 0
 
 
-def _apply(connection: "Connection", cluster_id: str, doomed: tuple[str, ...], *, as_json: bool) -> int:
+def _apply(
+    connection: "Connection",
+    cluster_id: str,
+    doomed: tuple[str, ...],
+    *,
+    as_json: bool,
+    removes_nothing: bool = False,
+) -> int:
     from brickyard.gateway.v1 import examination_pb2 as pb  # noqa: PLC0415 - slow to load
     from gateway.cli import examination_views as views  # noqa: PLC0415 - slow to load
 
-    request = pb.RepairRequest(cluster_id=cluster_id, doomed_volume_ids=doomed)
+    request = pb.RepairRequest(cluster_id=cluster_id, doomed_volume_ids=doomed, removes_nothing=removes_nothing)
     show: Callable[[Any], None] = say_json if as_json else views.show_event
     failed = asyncio.run(_follow(connection, request, show))
     report = asyncio.run(_call(connection, "Examine", pb.ExamineRequest(cluster_id=cluster_id)))
@@ -146,6 +153,30 @@ def _apply(connection: "Connection", cluster_id: str, doomed: tuple[str, ...], *
     else:
         views.show_rest(report)
     return _DIFFERENT if failed or views.differences(report.findings) else 0
+
+
+@click.command(
+    epilog="""\b
+Example, after `brickyard import`:
+  brickyard adopt --address 10.0.0.2:7400 --tls-dir /etc/brickyard/operator
+
+\b
+Exit code: 0 records and nodes agree, 1 something is left or failed, 2 wrong usage, 3 no look was possible.
+"""
+)
+@_cluster
+@json_option
+@operator_options
+@click.pass_context
+def adopt(context: click.Context, *, connection: "Connection", cluster_id: str, as_json: bool) -> None:
+    """Makes imported records and the nodes fit together; may be repeated at any time, and removes nothing.
+
+    It compares all records with what every agent sees. From gluster it records which bricks belong together; disks are
+    measured, and known by their UUID from now on; mounts and fstab entries are taken over from Heketi's files into the
+    agents' own. What differs beyond is named, with what you can do; `brickyard repair` mends more.
+    """
+    with _no_look(connection):
+        context.exit(_apply(connection, cluster_id, (), as_json=as_json, removes_nothing=True))
 
 
 async def _call(connection: "Connection", method: str, request: Any) -> Any:

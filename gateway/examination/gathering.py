@@ -214,6 +214,7 @@ def _volume(volume: volume_pb2.Volume) -> BookedVolume:
         set_size=set_size(volume.durability),
         options=tuple(volume.options),
         held=bool(volume.operation_id),
+        order_unknown=volume.brick_order_unknown,
     )
 
 
@@ -259,6 +260,7 @@ def seen_node(
         ),
         mounts=tuple(SeenMount(each.source, each.mount_point) for each in facts.brick_mounts),
         fstab=tuple(SeenMount(each.source, each.mount_point) for each in facts.fstab_entries),
+        heketi_fstab=tuple(SeenMount(each.source, each.mount_point) for each in facts.heketi_fstab_entries),
         peer_uuid=facts.glusterd.peer_uuid if facts.glusterd.running else "",
         peers=tuple(SeenPeer(each.uuid, each.hostname, each.connected) for each in facts.glusterd.peers),
         volumes=tuple(_seen_volume(each) for each in listed.volumes) if listed is not None else None,

@@ -11,7 +11,14 @@ from enum import StrEnum
 from typing import Any
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
-from brickyard.topology.v1 import books_pb2, node_pb2, operation_pb2, operation_service_pb2, volume_pb2
+from brickyard.topology.v1 import (
+    books_pb2,
+    node_pb2,
+    operation_pb2,
+    operation_service_pb2,
+    records_pb2,
+    volume_pb2,
+)
 from gateway.clients import AgentCaller, manage_hostname
 from gateway.examination.domain.kinds import Kind, Verb
 from gateway.examination.domain.model import Report
@@ -78,6 +85,7 @@ class Repairer:
         self._agents = agents
         self._resync_device = resync_device
         self._deeds: dict[Verb, Callable[[Action, books_pb2.GetBooksResponse], Awaitable[None]]] = {
+            Verb.SET_BRICK_ORDER: self._set_brick_order,
             Verb.RESTORE_BRICK: self._restore_brick,
             Verb.START_VOLUME: self._start_volume,
             Verb.RESTART_BRICKS: self._start_volume,
@@ -98,13 +106,14 @@ class Repairer:
         return plan_repair(report, doomed_volume_ids=doomed_volume_ids), report
 
     async def repair(
-        self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = ()
+        self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = (), removes_nothing: bool = False
     ) -> AsyncIterator[RepairEvent]:
         """Does what is safe; tells of each action before it begins and when it has ended.
 
         Args:
             cluster_id: Only this cluster; empty = all.
             doomed_volume_ids: Ids of gluster volumes, in no record, that may be removed with their data.
+            removes_nothing: Whether actions that take something away are left out.
 
         Raises:
             BrickyardError: A look was not possible. What fails in an action is its event, and the next action follows.
@@ -113,7 +122,11 @@ class Repairer:
         for _round in range(_ROUNDS):
             report = await self._examiner.examine(cluster_id)
             plan = plan_repair(report, doomed_volume_ids=doomed_volume_ids)
-            actions = [action for action in plan.actions if action.key not in tried]
+            actions = [
+                action
+                for action in plan.actions
+                if action.key not in tried and not (removes_nothing and action.verb.removes)
+            ]
             if not actions:
                 return
             for action in actions:
@@ -184,6 +197,11 @@ class Repairer:
             else:
                 return
         raise failure
+
+    async def _set_brick_order(self, action: Action, books: books_pb2.GetBooksResponse) -> None:
+        volume = _free_volume(books, action.subject.volume_id)
+        request = records_pb2.SetBrickOrderRequest(volume_id=volume.id, brick_ids=action.subject.brick_ids)
+        await call_aio(self._topology.SetBrickOrder, request)
 
     async def _restore_brick(self, action: Action, books: books_pb2.GetBooksResponse) -> None:
         booked = next((each for each in books.bricks if each.brick.id == action.subject.brick_id), None)

@@ -21,9 +21,11 @@ from gateway.heketi.http import (
 from gateway.heketi.openapi import DOCUMENT
 from gateway.heketi.router import Elsewhere, Found, Router, Unknown, clean_path
 from gateway.heketi.routes import TABLE, capacity
+from gateway.heketi.routes import state as whole_state
 from gateway.heketi.settings import HeketiSettings
 from gateway.usecases import UseCases
 from gateway.usecases.health import HealthUseCases
+from gateway.usecases.state import StateUseCases
 from services.common import tracing
 from services.common.context import enter_request
 from services.common.errors import BrickyardError
@@ -54,6 +56,7 @@ def build_app(
     settings: HeketiSettings,
     *,
     health: HealthUseCases | None = None,
+    state: StateUseCases | None = None,
     monitor: Monitor | None = None,
 ) -> "HeketiApp":
     """The REST face over `use_cases`, for any ASGI server. It starts and stops nothing itself.
@@ -62,9 +65,10 @@ def build_app(
         use_cases: What it can do.
         settings: How it behaves.
         health: For the cluster extensions; without it they are unknown paths.
+        state: For dump, check, backup and examination; the same.
         monitor: For GET /metrics; without it that is an unknown path.
     """
-    return HeketiApp(use_cases, settings, health=health, monitor=monitor)
+    return HeketiApp(use_cases, settings, health=health, state=state, monitor=monitor)
 
 
 class HeketiApp:
@@ -76,10 +80,17 @@ class HeketiApp:
         settings: HeketiSettings,
         *,
         health: HealthUseCases | None = None,
+        state: StateUseCases | None = None,
         monitor: Monitor | None = None,
     ) -> None:
         self._context = Context(use_cases, settings, AdminMode(settings.default_mode))
-        self._router = Router((*TABLE, *(capacity.routes(health) if health is not None else ())))
+        self._router = Router(
+            (
+                *TABLE,
+                *(capacity.routes(health) if health is not None else ()),
+                *(whole_state.routes(state) if state is not None else ()),
+            )
+        )
         self._monitor = monitor
 
     def reset_admin_mode(self) -> None:

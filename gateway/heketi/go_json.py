@@ -209,10 +209,12 @@ _NEEDS_ESCAPE = re.compile("[<>&\u2028\u2029]")
 
 def write(value: Any) -> bytes:
     """One line of compact JSON with a newline at its end, as Go's encoder writes it."""
-    line: str = _encode(value)
-    if _NEEDS_ESCAPE.search(line):
-        line = line.translate(_ESCAPES)
-    return f"{line}\n".encode()
+    return f"{escaped(_encode(value))}\n".encode()
+
+
+def escaped(text: str) -> str:
+    """JSON with the characters that Go escapes in strings."""
+    return text.translate(_ESCAPES) if _NEEDS_ESCAPE.search(text) else text
 
 
 def float32_number(value: float) -> float | int:

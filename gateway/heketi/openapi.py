@@ -46,7 +46,40 @@ _PENDING: dict[str, Any] = {
     "sub_status": {"type": "string", "enum": ["", "in-flight"]},
 }
 
+_ENTRIES = {"type": "object", "additionalProperties": {"type": "object"}}
+_CHECKED = _object(
+    total=_INTEGER,
+    pending=_INTEGER,
+    ok=_INTEGER,
+    notok=_INTEGER,
+    inconsistencies={"type": ["array", "null"], "items": _STRING},
+)
+
 _SCHEMAS: dict[str, Any] = {
+    "Dump": _object(
+        clusterentries=_ENTRIES,
+        volumeentries=_ENTRIES,
+        brickentries=_ENTRIES,
+        nodeentries=_ENTRIES,
+        deviceentries=_ENTRIES,
+        blockvolumeentries=_ENTRIES,
+        dbattributeentries=_ENTRIES,
+        pendingoperations=_ENTRIES,
+    ),
+    "DatabaseCheck": _object(
+        clusters=_CHECKED,
+        volumes=_CHECKED,
+        bricks=_CHECKED,
+        nodes=_CHECKED,
+        devices=_CHECKED,
+        blockvolumes=_CHECKED,
+        dbattributes=_CHECKED,
+        pendingoperations=_CHECKED,
+        totalinconsistencies=_INTEGER,
+    ),
+    "Examination": _object(
+        heketidb=_ref("Dump"), report=_STRINGS, clusters={"type": "array", "items": {"type": "object"}}
+    ),
     "ClusterFlags": _object(file=_BOOLEAN, block=_BOOLEAN),
     "Cluster": _object(
         id=_STRING, nodes=_STRINGS, volumes=_STRINGS, block=_BOOLEAN, file=_BOOLEAN, blockvolumes=_STRINGS
@@ -219,6 +252,12 @@ _QUEUED = {
     }
 }
 _EMPTY = {"200": {"description": "Done."}}
+_ARCHIVE = {
+    "200": {
+        "description": "An archive for `brickyard db restore`.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 _POLLED = {
     "200": {"description": "Not done yet; the header X-Pending is true."},
     "204": {"description": "Done; there is nothing to look at."},
@@ -337,6 +376,12 @@ _PATHS: dict[str, Any] = {
     "/internal/logging": {
         "get": _operation("Show the log level", answers=_shows("LogLevel")),
         "post": _operation("Set the log level", answers=_shows("LogLevel"), body="LogLevel"),
+    },
+    "/db/dump": {"get": _operation("Show the whole database in Heketi's format", answers=_shows("Dump"))},
+    "/db/check": {"get": _operation("Check the database", answers=_shows("DatabaseCheck"))},
+    "/backup/db": {"get": _operation("Back up the database", answers=_ARCHIVE)},
+    "/internal/state/examine/gluster": {
+        "get": _operation("Show the database, and what all nodes say", answers=_shows("Examination"))
     },
     "/queue/{id}": {"get": _operation("Ask what became of a change", answers=_POLLED, has_id=True)},
 }

@@ -4,12 +4,29 @@ Heketi has a pending operation for what makes, changes or moves bricks. Adding a
 and resyncs have none there, and so none here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2, volume_pb2
+from gateway.heketi.dump.model import Action, Change
+from services.common.units import GIB
 
-_Change = tuple[str, str]
+_DESCRIPTIONS: Mapping[int, str] = {
+    Change.ADD_BRICK: "Add brick",
+    Change.ADD_VOLUME: "Add volume",
+    Change.DELETE_BRICK: "Delete brick",
+    Change.DELETE_VOLUME: "Delete volume",
+    Change.EXPAND_VOLUME: "Expand volume",
+    Change.ADD_BLOCK_VOLUME: "Add block volume",
+    Change.DELETE_BLOCK_VOLUME: "Delete block volume",
+    Change.REMOVE_DEVICE: "Remove device",
+    Change.CLONE_VOLUME: "Clone volume from",
+    # The copy; the words are Heketi's.
+    Change.ADD_VOLUME_CLONE: "Expand volume to",
+    Change.CHILD_OPERATION: "Performing child operation",
+    Change.PARENT_OPERATION: "Belongs to parent operation",
+    Change.EXPAND_BLOCK_VOLUME: "Expand block volume",
+}
 _NEW, _STALE, _FAILED = "", "stale", "failed"
 _IN_FLIGHT = "in-flight"
 _BLOCK_KINDS = frozenset({"create_block_volume", "delete_block_volume", "expand_block_volume"})
@@ -33,7 +50,7 @@ def _deletes(spec: operation_pb2.OperationSpec) -> bool:
     return spec.clean_up.volume.state == volume_pb2.VOLUME_STATE_DELETING
 
 
-def _parent_id(operation: operation_pb2.Operation) -> str:
+def parent_id(operation: operation_pb2.Operation) -> str:
     """Id of the operation that this one is a part of; empty when it is none."""
     spec = operation.spec
     return spec.evict_brick.parent_operation_id or spec.set_device_state.parent_operation_id
@@ -48,7 +65,8 @@ def _is_driven(operation: operation_pb2.Operation, now_s: float) -> bool:
     return operation.lease_expire_time.ToMilliseconds() > now_s * 1000
 
 
-def _status(operation: operation_pb2.Operation, now_s: float) -> str:
+def status(operation: operation_pb2.Operation, now_s: float) -> str:
+    """Heketi's status of it at a time in seconds since 1970."""
     if operation.stalled:
         return _FAILED
     return _NEW if _is_driven(operation, now_s) else _STALE
@@ -56,7 +74,7 @@ def _status(operation: operation_pb2.Operation, now_s: float) -> str:
 
 def _holds_slot(operation: operation_pb2.Operation, now_s: float) -> bool:
     """Whether it counts against the limit; one that waits for a node does not, nor a part of another one."""
-    return not _parent_id(operation) and not operation.stalled and _is_driven(operation, now_s)
+    return not parent_id(operation) and not operation.stalled and _is_driven(operation, now_s)
 
 
 def counts(operations: Sequence[operation_pb2.Operation], now_s: float) -> dict[str, int]:
@@ -67,7 +85,7 @@ def counts(operations: Sequence[operation_pb2.Operation], now_s: float) -> dict[
         now_s: Seconds since the epoch.
     """
     known = known_here(operations)
-    statuses = [_status(each, now_s) for each in known]
+    statuses = [status(each, now_s) for each in known]
     # Removing a node holds a slot, although it is no pending operation (Heketi's rule).
     slots = [*known, *(each for each in operations if _removes_node(each))]
     return {
@@ -88,7 +106,7 @@ def summary(operation: operation_pb2.Operation, now_s: float) -> dict[str, Any]:
     return {
         "id": operation.id,
         "type_name": type_name(operation),
-        "status": _status(operation, now_s),
+        "status": status(operation, now_s),
         "sub_status": _IN_FLIGHT if _holds_slot(operation, now_s) else "",
     }
 
@@ -100,57 +118,63 @@ def details(
 
     `others` are the unfinished operations, among them those that are a part of this one.
     """
-    children = [(each.id, "Performing child operation") for each in others if _parent_id(each) == operation.id]
-    parent = [(_parent_id(operation), "Belongs to parent operation")] if _parent_id(operation) else []
-    changes = [
-        {"id": target, "description": description}
-        for target, description in (*_changes(operation.spec), *children, *parent)
+    shown = [
+        {"id": action.id, "description": _DESCRIPTIONS[action.change]}
+        for action in (*changes(operation.spec), *links(operation, others))
     ]
-    return {**summary(operation, now_s), "sub_status": "", "changes": changes}
+    return {**summary(operation, now_s), "sub_status": "", "changes": shown}
 
 
-def _bricks(description: str, bricks: Iterable[volume_pb2.Brick]) -> Iterator[_Change]:
-    return ((brick.id, description) for brick in bricks)
+def links(operation: operation_pb2.Operation, others: Iterable[operation_pb2.Operation]) -> Iterator[Action]:
+    """The operations that are a part of one, and the one that it is a part of."""
+    yield from _each(Change.CHILD_OPERATION, (each.id for each in others if parent_id(each) == operation.id))
+    if parent_id(operation):
+        yield Action(change=Change.PARENT_OPERATION, id=parent_id(operation))
 
 
-def _changes(spec: operation_pb2.OperationSpec) -> Iterator[_Change]:
-    """What Heketi would have recorded, in its order."""
+def _each(change: Change, ids: Iterable[str]) -> Iterator[Action]:
+    return (Action(change=change, id=each) for each in ids)
+
+
+def changes(spec: operation_pb2.OperationSpec) -> Iterator[Action]:
+    """What Heketi would have recorded of an operation that it has a type for, in its order."""
     kind = spec.WhichOneof("kind")
     if kind == "create_volume":
-        yield from _bricks("Add brick", spec.create_volume.volume.bricks)
-        yield spec.create_volume.volume.id, "Add volume"
+        yield from _each(Change.ADD_BRICK, (brick.id for brick in spec.create_volume.volume.bricks))
+        yield Action(change=Change.ADD_VOLUME, id=spec.create_volume.volume.id)
     elif kind == "clean_up":
-        did = "Delete brick" if _deletes(spec) else "Add brick"
-        yield from _bricks(did, spec.clean_up.volume.bricks)
+        did = Change.DELETE_BRICK if _deletes(spec) else Change.ADD_BRICK
+        yield from _each(did, (brick.id for brick in spec.clean_up.volume.bricks))
     elif kind == "delete_volume":
-        yield from _bricks("Delete brick", spec.delete_volume.volume.bricks)
-        yield spec.delete_volume.volume_id, "Delete volume"
+        yield from _each(Change.DELETE_BRICK, (brick.id for brick in spec.delete_volume.volume.bricks))
+        yield Action(change=Change.DELETE_VOLUME, id=spec.delete_volume.volume_id)
     elif kind == "expand_volume":
-        yield from _bricks("Add brick", spec.expand_volume.bricks)
-        yield spec.expand_volume.volume_id, "Expand volume"
+        yield from _each(Change.ADD_BRICK, (brick.id for brick in spec.expand_volume.bricks))
+        added = spec.expand_volume.added_size_bytes // GIB
+        yield Action(change=Change.EXPAND_VOLUME, id=spec.expand_volume.volume_id, delta=added)
     elif kind == "clone_volume":
-        yield spec.clone_volume.source_volume_id, "Clone volume from"
-        # The copy; the words are Heketi's.
-        yield spec.clone_volume.volume_id, "Expand volume to"
-        yield from ((brick_id, "Add brick") for brick_id in spec.clone_volume.brick_ids)
+        yield Action(change=Change.CLONE_VOLUME, id=spec.clone_volume.source_volume_id)
+        yield Action(change=Change.ADD_VOLUME_CLONE, id=spec.clone_volume.volume_id)
+        yield from _each(Change.ADD_BRICK, spec.clone_volume.brick_ids)
     elif kind == "evict_brick":
-        yield spec.evict_brick.brick_id, "Delete brick"
-        yield spec.evict_brick.new_brick.id, "Add brick"
-    elif kind in _BLOCK_KINDS:
-        yield from _block_changes(spec)
+        yield Action(change=Change.DELETE_BRICK, id=spec.evict_brick.brick_id)
+        yield Action(change=Change.ADD_BRICK, id=spec.evict_brick.new_brick.id)
     elif kind == "set_device_state":
-        yield spec.set_device_state.device_id, "Remove device"
+        yield Action(change=Change.REMOVE_DEVICE, id=spec.set_device_state.device_id)
+    else:
+        yield from _block_actions(spec)
 
 
-def _block_changes(spec: operation_pb2.OperationSpec) -> Iterator[_Change]:
+def _block_actions(spec: operation_pb2.OperationSpec) -> Iterator[Action]:
     kind = spec.WhichOneof("kind")
     if kind == "create_block_volume":
         made = spec.create_block_volume
         if made.HasField("hosting_volume"):
-            yield from _bricks("Add brick", made.hosting_volume.bricks)
-            yield made.hosting_volume.id, "Add volume"
-        yield made.block_volume.id, "Add block volume"
+            yield from _each(Change.ADD_BRICK, (brick.id for brick in made.hosting_volume.bricks))
+            yield Action(change=Change.ADD_VOLUME, id=made.hosting_volume.id)
+        yield Action(change=Change.ADD_BLOCK_VOLUME, id=made.block_volume.id)
     elif kind == "delete_block_volume":
-        yield spec.delete_block_volume.block_volume_id, "Delete block volume"
-    else:
-        yield spec.expand_block_volume.block_volume_id, "Expand block volume"
+        yield Action(change=Change.DELETE_BLOCK_VOLUME, id=spec.delete_block_volume.block_volume_id)
+    elif kind == "expand_block_volume":
+        grown = spec.expand_block_volume
+        yield Action(change=Change.EXPAND_BLOCK_VOLUME, id=grown.block_volume_id, delta=grown.new_size_bytes // GIB)

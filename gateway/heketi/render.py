@@ -17,14 +17,14 @@ DEVICE_STATES = {
     device_pb2.DEVICE_STATE_OFFLINE: "offline",
     device_pb2.DEVICE_STATE_FAILED: "failed",
 }
-_DURABILITIES = {
+DURABILITIES = {
     volume_pb2.DURABILITY_TYPE_NONE: "none",
     volume_pb2.DURABILITY_TYPE_REPLICATE: "replicate",
     volume_pb2.DURABILITY_TYPE_DISPERSE: "disperse",
 }
 
 
-_RESTRICTIONS = {
+RESTRICTIONS = {
     volume_pb2.BLOCK_RESTRICTION_UNSPECIFIED: "",
     volume_pb2.BLOCK_RESTRICTION_LOCKED: "locked",
     volume_pb2.BLOCK_RESTRICTION_LOCKED_BY_UPDATE: "locked-by-update",
@@ -135,7 +135,7 @@ def volume_info(message: volume_pb2.Volume, mount_hosts: Sequence[str]) -> dict[
         "size": message.size_bytes // GIB,
         "name": message.name,
         "durability": {
-            "type": _DURABILITIES[durability.type],
+            "type": DURABILITIES[durability.type],
             "replicate": _unless_empty(replica=durability.replica_count),
             "disperse": _unless_empty(data=durability.data_count, redundancy=durability.redundancy_count),
         },
@@ -143,7 +143,7 @@ def volume_info(message: volume_pb2.Volume, mount_hosts: Sequence[str]) -> dict[
         "snapshot": {"enable": message.snapshot_enabled, "factor": float32_number(message.snapshot_factor)},
         "id": message.id,
         "cluster": message.cluster_id,
-        "mount": {"glusterfs": _mount(message.name, mount_hosts)},
+        "mount": {"glusterfs": mount(message.name, mount_hosts)},
         "blockinfo": block_info(message),
         "bricks": brick_infos(message.bricks),
     }
@@ -156,7 +156,7 @@ def block_info(message: volume_pb2.Volume) -> dict[str, Any]:
         freesize=held.free_size_bytes // GIB,
         reservedsize=held.reserved_size_bytes // GIB,
         blockvolume=sorted(held.block_volume_ids),
-        restriction=_RESTRICTIONS[held.restriction],
+        restriction=RESTRICTIONS[held.restriction],
     )
 
 
@@ -192,7 +192,8 @@ def block_volume_info(message: block_volume_pb2.BlockVolume) -> dict[str, Any]:
     }
 
 
-def _mount(name: str, hosts: Sequence[str]) -> dict[str, Any]:
+def mount(name: str, hosts: Sequence[str]) -> dict[str, Any]:
+    """How a volume is mounted; there is at least one host."""
     return {
         "hosts": list(hosts),
         "device": f"{hosts[0]}:{name}",

@@ -234,7 +234,11 @@ class OperatorServicer(BlockVolumeServicer, HealthServicer):
     async def Repair(
         self, request: examination_pb2.RepairRequest, context: Any
     ) -> AsyncIterator[examination_pb2.RepairResponse]:
-        events = self._use_cases.repair(request.cluster_id, doomed_volume_ids=frozenset(request.doomed_volume_ids))
+        events = self._use_cases.repair(
+            request.cluster_id,
+            doomed_volume_ids=frozenset(request.doomed_volume_ids),
+            removes_nothing=request.removes_nothing,
+        )
         async for event in events:
             yield event_message(event)
 

@@ -38,6 +38,8 @@ class ExaminationUseCases(TopologyUseCases):
         """See `UseCases`."""
         return await self._repairer().plan(cluster_id, doomed_volume_ids=doomed_volume_ids)
 
-    def repair(self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = ()) -> AsyncIterator[RepairEvent]:
+    def repair(
+        self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = (), removes_nothing: bool = False
+    ) -> AsyncIterator[RepairEvent]:
         """See `UseCases`."""
-        return self._repairer().repair(cluster_id, doomed_volume_ids=doomed_volume_ids)
+        return self._repairer().repair(cluster_id, doomed_volume_ids=doomed_volume_ids, removes_nothing=removes_nothing)

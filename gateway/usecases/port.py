@@ -240,12 +240,15 @@ class UseCases(Protocol):
     ) -> tuple[Plan, Report]:
         """What `repair` would do now, and the look that says so; changes nothing."""
 
-    def repair(self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = ()) -> AsyncIterator[RepairEvent]:
+    def repair(
+        self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = (), removes_nothing: bool = False
+    ) -> AsyncIterator[RepairEvent]:
         """Mends what is safe to mend, one action after the other.
 
         Args:
             cluster_id: Only this cluster; empty = all.
             doomed_volume_ids: Ids of gluster volumes, in no record, that may be removed with their data.
+            removes_nothing: Whether actions that take something away are left out.
         """
 
     async def evict_brick(

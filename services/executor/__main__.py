@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from services.common.settings import config_option, log_options, server_options, server_settings
-from services.executor.policy import DEFAULT_DEVICES, DEFAULT_FSTAB, DEFAULT_MOUNT_ROOT, NodePolicy
+from services.executor.policy import DEFAULT_DEVICES, DEFAULT_FSTAB, DEFAULT_MOUNT_ROOT, HEKETI_FSTABS, NodePolicy
 from services.executor.settings import NodeSettings
 
 DEFAULT_LISTEN = "127.0.0.1:7410"
@@ -42,6 +42,9 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> in
 @click.option("--device-allow", multiple=True, default=DEFAULT_DEVICES, help="Pattern of disks that may be used.")
 @click.option("--allow-destroy", is_flag=True, help="Wipe a disk's data when a request asks for it.")
 @click.option("--fstab", default=DEFAULT_FSTAB, help="The agent's own mount table file.")
+@click.option(
+    "--heketi-fstab", multiple=True, default=HEKETI_FSTABS, help="Where Heketi listed bricks that the agent takes over."
+)
 @click.option("--mount-root", default=DEFAULT_MOUNT_ROOT, help="Bricks are mounted below.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=DEFAULT_STATE, help="Journal of changes.")
 @click.option("--parallel", type=click.IntRange(1, 64), default=8, help="Most commands at the same time.")
@@ -87,6 +90,7 @@ def _agent(flags: dict[str, Any]) -> Any:
         allow_destroy=flags["allow_destroy"],
         mount_root=flags["mount_root"].rstrip("/"),
         fstab=flags["fstab"],
+        heketi_fstabs=tuple(flags["heketi_fstab"]),
     )
     if not (flags["simulate"] or flags["simulate_any"]):
         names = tuple(flags["node_name"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from services.common.errors import BrickyardError, FailedPreconditionError, InternalError, ResourceExhaustedError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
+from services.executor import heketi_fstab
 from services.executor.copies import remove_directories
 from services.executor.filesystem import commands as filesystem
 from services.executor.filesystem import mounts
@@ -290,6 +291,7 @@ def _delete(tools: Tools, spec: BrickSpec) -> bool:
     # Outside of the group's lock: a brick process may hold its files for seconds, and other bricks need the group.
     for step in plan_release(seen):
         _remove_step(tools, spec, step)
+    _release_from_heketi(tools, spec)
     with tools.locks.group(spec.vg):
         state = _observe(tools, spec, seen)
         if state.volume is not None and state.volume.pool_name not in ("", spec.pool):
@@ -347,6 +349,14 @@ def _remove_from_fstab(tools: Tools, spec: BrickSpec) -> None:
         )
         if text is not None:
             tools.runner.write_text_atomically(tools.policy.fstab, text)
+
+
+def _release_from_heketi(tools: Tools, spec: BrickSpec) -> None:
+    try:
+        heketi_fstab.release(tools, spec)
+    except OSError as error:
+        # The brick must go all the same; `brickyard adopt`, which comes before, has told of it.
+        _log.warning("brick.heketi_fstab_entry_left", lv=spec.lv, error=str(error))
 
 
 def _remove(tools: Tools, spec: BrickSpec, *names: str) -> None:

@@ -90,6 +90,7 @@ def node_facts(node: "Node") -> facts_pb2.NodeFacts:
         ],
         brick_mounts=[_mount(entry) for entry in storage.brick_mounts],
         fstab_entries=[_mount(entry) for entry in storage.fstab],
+        heketi_fstab_entries=[_mount(entry) for entry in storage.heketi_fstab],
         unused_disks=[facts_pb2.UnusedDiskFacts(path=disk.path, size_bytes=disk.size_bytes) for disk in storage.unused],
         bricks=[
             facts_pb2.BrickStateFacts(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from services.common.errors import BrickyardError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
+from services.executor import heketi_fstab
 from services.executor.filesystem import commands as filesystem
 from services.executor.filesystem import mounts
 from services.executor.gluster.snapshots import COPY_ROOTS
@@ -46,6 +47,7 @@ class StorageFacts:
         fstab: Entries of the agent's mount table file.
         unused: Allowed disks that hold nothing.
         bricks: Bricks that are mounted, or should be.
+        heketi_fstab: Entries of bricks in the files that Heketi wrote.
     """
 
     groups: tuple[reports.VolumeGroup, ...]
@@ -54,6 +56,7 @@ class StorageFacts:
     fstab: tuple[Mount, ...]
     unused: tuple[BlockDevice, ...]
     bricks: tuple[BrickState, ...] = ()
+    heketi_fstab: tuple[Mount, ...] = ()
 
 
 def read_storage(tools: Tools) -> StorageFacts:
@@ -76,6 +79,7 @@ def read_storage(tools: Tools) -> StorageFacts:
         fstab=fstab,
         unused=_unused_disks(tools, groups, mounted),
         bricks=_bricks(tools, fstab, mounted),
+        heketi_fstab=heketi_fstab.entries(tools),
     )
 
 

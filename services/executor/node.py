@@ -151,7 +151,7 @@ class Node:
         """All volumes and snapshots that glusterd has."""
         return repairs.list_volumes(self._tools)
 
-    def restore_brick(self, spec: BrickSpec) -> tuple[bool, bool]:
+    def restore_brick(self, spec: BrickSpec) -> repairs.Restored:
         """Brings back mount and fstab entry of a brick; see repairs.restore_brick."""
         return repairs.restore_brick(self._tools, spec)
 

@@ -30,6 +30,8 @@ DEFAULT_DEVICES = (
 ANY_DEVICE = "*"
 DEFAULT_MOUNT_ROOT = "/var/lib/heketi/mounts"
 DEFAULT_FSTAB = "/var/lib/brickyard/fstab"
+# Where Heketi wrote its bricks: with SSH, and with Kubernetes.
+HEKETI_FSTABS = ("/etc/fstab", "/var/lib/heketi/fstab")
 MOUNT_OPTIONS = "rw,inode64,noatime,nouuid"
 _POOL = re.compile(r"tp_[0-9a-f]{32}")
 _DEVICE_PATH = re.compile(r"/[A-Za-z0-9/._:+@=-]+")
@@ -98,12 +100,14 @@ class NodePolicy:
         allow_destroy: Whether a disk's data may be wiped when a request asks for it.
         mount_root: Bricks are mounted below.
         fstab: The agent's own mount table file.
+        heketi_fstabs: Where Heketi may have written the entries of its bricks, which the agent takes over.
     """
 
     device_globs: tuple[str, ...] = DEFAULT_DEVICES
     allow_destroy: bool = False
     mount_root: str = DEFAULT_MOUNT_ROOT
     fstab: str = DEFAULT_FSTAB
+    heketi_fstabs: tuple[str, ...] = HEKETI_FSTABS
 
     def check_device(self, path: str) -> None:
         """Refuses paths that no pattern allows.

@@ -3,12 +3,12 @@
 Each verb looks for itself before it acts: the caller's picture may be old. Effects: through the runner.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from services.common.errors import FailedPreconditionError, InternalError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
-from services.executor import copies
+from services.executor import copies, heketi_fstab
 from services.executor.bricks import delete_brick
 from services.executor.filesystem import commands as filesystem
 from services.executor.filesystem import mounts
@@ -38,11 +38,23 @@ def list_volumes(tools: Tools) -> tuple[tuple[GlusterVolume, ...], tuple[snapsho
     return copies.look_at_all(tools)
 
 
-def restore_brick(tools: Tools, spec: BrickSpec) -> tuple[bool, bool]:
-    """Brings back mount and fstab entry of a brick; its LV and its file system must be there.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was done to a brick.
 
-    Returns:
-        Whether it was not mounted, and whether it was not listed.
+    Attributes:
+        mounted: It was not mounted before.
+        listed: It was not in the mount table file before.
+        taken_over: Heketi's own entry of it was taken away.
+    """
+
+    mounted: bool
+    listed: bool
+    taken_over: bool
+
+
+def restore_brick(tools: Tools, spec: BrickSpec) -> Restored:
+    """Brings back mount and fstab entry of a brick; its LV and its file system must be there.
 
     Raises:
         FailedPreconditionError: OPERATION_ENDED, it was removed; LVM_FAILED, no such LV; FILESYSTEM_FAILED, no XFS on
@@ -70,7 +82,21 @@ def restore_brick(tools: Tools, spec: BrickSpec) -> tuple[bool, bool]:
         listed = _list(tools, spec)
         if mounted is None:
             _mount(tools, spec)
-    return mounted is None, listed
+        taken_over = _take_over(tools, spec)
+    return Restored(mounted=mounted is None, listed=listed, taken_over=taken_over)
+
+
+def _take_over(tools: Tools, spec: BrickSpec) -> bool:
+    try:
+        return heketi_fstab.release(tools, spec)
+    except OSError as error:
+        files = " or ".join(tools.policy.heketi_fstabs)
+        raise InternalError(
+            Reason.FILESYSTEM_FAILED,
+            f"Heketi's entry for {spec.mount_point} cannot be taken out of {files}: {error.strerror or error}; "
+            "let the agent write there, or take the line out by hand",
+            path=spec.mount_point,
+        ) from error
 
 
 def _make_mountable(tools: Tools, spec: BrickSpec) -> None:

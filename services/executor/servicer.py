@@ -350,8 +350,8 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
         """Brings back mount and fstab entry of a brick."""
 
         def work(node: Node) -> messages.RestoreBrickResponse:
-            mounted, listed = node.restore_brick(brick_spec(node.policy, request.brick, gid=0))
-            return messages.RestoreBrickResponse(mounted=mounted, listed=listed)
+            done = node.restore_brick(brick_spec(node.policy, request.brick, gid=0))
+            return messages.RestoreBrickResponse(mounted=done.mounted, listed=done.listed, taken_over=done.taken_over)
 
         return self._change(context, request, messages.RestoreBrickResponse, work)
 

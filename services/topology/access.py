@@ -6,6 +6,7 @@ TOPOLOGY_SERVICE = "brickyard.topology.v1.TopologyService"
 OPERATION_SERVICE = "brickyard.topology.v1.OperationService"
 HEALTH_SERVICE = "brickyard.topology.v1.HealthService"
 _GATEWAY = (Role.GATEWAY,)
+_OPERATOR = (Role.OPERATOR,)
 _READERS = (Role.GATEWAY, Role.OPERATOR)
 _PLANNING = (Role.GATEWAY, Role.ALLOCATOR, Role.OPERATOR)
 
@@ -37,6 +38,11 @@ POLICY = AccessPolicy(
                 "CheckConsistency": _READERS,
                 "GetBooks": _READERS,
                 "DropGhosts": _GATEWAY,
+                "ExportRecords": _READERS,
+                "ImportRecords": _OPERATOR,
+                "SetBrickOrder": _GATEWAY,
+                # It holds the passwords of block volumes, as ExportRecords does.
+                "BackUp": _READERS,
             },
         ),
         **policy_for(

@@ -195,6 +195,7 @@ def volume_message(
         operation_id=row.operation_id or "",
         origin_volume_id=row.origin_volume_id or "",
         block_hosting=block_hosting,
+        brick_order_unknown=not row.brick_order_known,
     )
 
 

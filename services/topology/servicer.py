@@ -1,13 +1,23 @@
 """The gRPC face of the topology's objects: translates requests and answers, decides nothing."""
 
+from collections.abc import Iterator
+
 import grpc
 
-from brickyard.topology.v1 import books_pb2, topology_service_pb2, topology_service_pb2_grpc, volume_pb2
+from brickyard.topology.v1 import (
+    books_pb2,
+    records_pb2,
+    topology_service_pb2,
+    topology_service_pb2_grpc,
+    volume_pb2,
+)
 from services.common.pagination import decode_page_token, encode_page_token, page_size
 from services.topology.convert import tag_change
 from services.topology.store import Store
 from services.topology.usecases import (
+    backup,
     block_volumes,
+    brick_order,
     brick_sets,
     bricks,
     clusters,
@@ -16,7 +26,9 @@ from services.topology.usecases import (
     ghosts,
     inventory,
     nodes,
+    record_import,
     recorded,
+    records,
     volumes,
 )
 
@@ -270,3 +282,35 @@ class TopologyServicer(topology_service_pb2_grpc.TopologyServiceServicer):
             reclaimed_brick_ids=request.reclaimed_brick_ids,
         )
         return books_pb2.DropGhostsResponse(volume_dropped=dropped)
+
+    def ExportRecords(
+        self, request: records_pb2.ExportRecordsRequest, context: grpc.ServicerContext
+    ) -> Iterator[records_pb2.ExportRecordsResponse]:
+        """Everything that is recorded, in parts."""
+        del request, context
+        for part in records.export(self._store):
+            yield records_pb2.ExportRecordsResponse(records=part)
+
+    def ImportRecords(
+        self, request: records_pb2.ImportRecordsRequest, context: grpc.ServicerContext
+    ) -> records_pb2.ImportRecordsResponse:
+        """Records everything at once, or nothing."""
+        del context
+        count, refusals = record_import.take_over(self._store, request.records, validate_only=request.validate_only)
+        return records_pb2.ImportRecordsResponse(object_count=count, refusals=refusals)
+
+    def SetBrickOrder(
+        self, request: records_pb2.SetBrickOrderRequest, context: grpc.ServicerContext
+    ) -> records_pb2.SetBrickOrderResponse:
+        """Corrects the order of the bricks of a volume that was taken over."""
+        del context
+        brick_order.set_order(self._store, volume_id=request.volume_id, brick_ids=request.brick_ids)
+        return records_pb2.SetBrickOrderResponse()
+
+    def BackUp(
+        self, request: records_pb2.BackUpRequest, context: grpc.ServicerContext
+    ) -> Iterator[records_pb2.BackUpResponse]:
+        """An archive of the whole database."""
+        del request, context
+        for chunk in backup.back_up(self._store):
+            yield records_pb2.BackUpResponse(chunk=chunk)

@@ -66,6 +66,8 @@ class ServerRow(_Row, table=True):
     __tablename__ = "server"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
     id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    # Tells this database from others; Heketi's dump has it too.
+    generation_id: str = _id()
 
 
 class ClusterRow(_Row, table=True):
@@ -199,6 +201,11 @@ class VolumeRow(_Row, table=True):
     create_time_us: int = _number()
     # The volume that this one was copied from. It may be gone, so it is no reference.
     origin_volume_id: str | None = _id(default=None)
+    # What Heketi had recorded of a volume that was taken over, for dumps; empty for others.
+    requested_cluster_ids: list[str] = Field(default=[], sa_type=JSON)
+    mount_hosts: list[str] = Field(default=[], sa_type=JSON)
+    # False as long as the brick sets of a volume that was taken over are only guessed: Heketi does not record them.
+    brick_order_known: bool = True
 
 
 class BrickRow(_Row, table=True):

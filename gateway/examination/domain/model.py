@@ -95,7 +95,10 @@ class BookedBrick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookedVolume:
-    """A volume of the records; `set_size` is how many bricks belong together."""
+    """A volume of the records.
+
+    `set_size` is how many bricks belong together, `order_unknown` whether it is only guessed which.
+    """
 
     id: str
     cluster_id: str
@@ -103,6 +106,7 @@ class BookedVolume:
     set_size: int
     options: tuple[str, ...] = ()
     held: bool = False
+    order_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +207,7 @@ class SeenNode:
 
     Attributes:
         silence: Why the agent gave no answer; empty when it did, and then the rest counts.
+        heketi_fstab: Entries of bricks in mount table files that Heketi wrote.
         peer_uuid: UUID of its glusterd; empty when that is down.
         volumes: Gluster's volumes; None when glusterd gave no answer.
     """
@@ -212,6 +217,7 @@ class SeenNode:
     lvs: tuple[SeenLv, ...] = ()
     mounts: tuple[SeenMount, ...] = ()
     fstab: tuple[SeenMount, ...] = ()
+    heketi_fstab: tuple[SeenMount, ...] = ()
     peer_uuid: str = ""
     peers: tuple[SeenPeer, ...] = ()
     volumes: tuple[SeenVolume, ...] | None = None
@@ -238,7 +244,7 @@ class Subject:
         device_id: The device.
         brick_id: The brick, known or not.
         pool_name: The thin pool.
-        brick_ids: Bricks that exist nowhere.
+        brick_ids: Bricks that exist nowhere, or all bricks of a volume in gluster's order.
         reclaimed_ids: Those of them whose thin pool is gone too.
     """
 

@@ -29,12 +29,15 @@ def check_mounts(view: View, node: BookedNode) -> Iterator[Finding]:
     bricks = [brick for device_id in devices for brick in view.bricks_on[device_id]]
     mounted = {mount.mount_point: mount for mount in seen.mounts}
     listed = {entry.mount_point: entry for entry in seen.fstab}
+    by_heketi = {entry.mount_point for entry in seen.heketi_fstab}
     for brick in bricks:
         # Without its LV, or its whole group, that is what is told.
         if group_name(brick.device_id) in groups and brick.device in lvs and not view.brick_busy(brick):
             yield from _check_mount(view, node, brick, lvs[brick.device], mounted.get(brick.mount_point))
             if not brick.is_copy:
                 yield from _check_entry(view, node, brick, listed.get(brick.mount_point))
+                if brick.mount_point in by_heketi:
+                    yield _heketi_entry(view, node, brick)
     expected = {brick.mount_point for brick in bricks}
     yield from _unknown_mounts(view, node, lvs, expected)
     yield from _unknown_entries(view, node, lvs, expected, devices)
@@ -73,6 +76,19 @@ def _check_mount(
             advice="nothing is mended; unmount what does not belong there, then repair again",
             subject=subject,
         )
+
+
+def _heketi_entry(view: View, node: BookedNode, brick: BookedBrick) -> Finding:
+    return view.on(
+        node,
+        Kind.HEKETI_FSTAB_ENTRY,
+        brick.mount_point,
+        f"brick {brick.id} of volume {brick.volume_id} is in the fstab file that Heketi wrote; once the brick is gone, "
+        "that entry would keep the node from starting",
+        advice="the agent takes it over into its own fstab file",
+        repair=Verb.RESTORE_BRICK,
+        subject=Subject(volume_id=brick.volume_id, brick_id=brick.id, device_id=brick.device_id),
+    )
 
 
 def _check_entry(view: View, node: BookedNode, brick: BookedBrick, entry: SeenMount | None) -> Iterator[Finding]:

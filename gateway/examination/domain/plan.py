@@ -83,7 +83,7 @@ def _with_consent(finding: Finding, doomed: Collection[str]) -> Finding:
 
 def _action(finding: Finding, verb: Verb) -> Action:
     what, sentence = _WORDS[verb](finding)
-    anywhere = verb in {Verb.START_VOLUME, Verb.REMOVE_ORPHAN_VOLUME, Verb.DROP_GHOSTS}
+    anywhere = verb in {Verb.START_VOLUME, Verb.REMOVE_ORPHAN_VOLUME, Verb.DROP_GHOSTS, Verb.SET_BRICK_ORDER}
     return Action(
         verb=verb,
         cluster_id=finding.cluster_id,
@@ -135,7 +135,12 @@ def _resync(finding: Finding) -> tuple[str, str]:
     return finding.subject.device_id, f"measure device {finding.subject.device_id} on {finding.hostname} again"
 
 
+def _order(finding: Finding) -> tuple[str, str]:
+    return finding.subject.volume_id, f"record gluster's order of the bricks of volume {finding.subject.volume_name}"
+
+
 _WORDS = {
+    Verb.SET_BRICK_ORDER: _order,
     Verb.RESTORE_BRICK: _restore,
     Verb.START_VOLUME: _start,
     Verb.REMOVE_ORPHAN_VOLUME: _remove_volume,

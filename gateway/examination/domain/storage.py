@@ -220,6 +220,17 @@ def _check_size(
     if view.busy(device.id):
         return
     subject = Subject(device_id=device.id)
+    if group.pv_uuid and not device.pv_uuid:
+        yield view.on(
+            node,
+            Kind.DEVICE_UUID_UNKNOWN,
+            group.name,
+            f"the records do not know the UUID of the physical volume of {group.name}, by which a disk is known again "
+            "when its path has changed",
+            advice="the device is measured, and it is recorded",
+            repair=Verb.RESYNC_DEVICE,
+            subject=subject,
+        )
     if device.pv_uuid and group.pv_uuid and device.pv_uuid != group.pv_uuid:
         yield view.on(
             node,

@@ -142,6 +142,9 @@ def _check_bricks(view: View, volume: BookedVolume, seen: SeenVolume) -> Iterato
     bricks = view.bricks_of[volume.id]
     places = [(brick.node_id, plain_path(brick.path)) for brick in bricks]
     found = [view.place(volume.cluster_id, brick) for brick in seen.bricks]
+    if volume.order_unknown and sorted(places) == sorted(found):
+        yield _unknown_order(volume, [bricks[places.index(place)] for place in found])
+        return
     if places == found:
         return
     ghosts = [brick for brick, place in zip(bricks, places, strict=True) if place not in found]
@@ -167,6 +170,18 @@ def _check_bricks(view: View, volume: BookedVolume, seen: SeenVolume) -> Iterato
         Kind.BRICK_LIST_DIFFERS,
         f"the bricks of volume {volume.name} ({volume.id}) differ: {'; '.join(parts) or 'they are in another order'}",
         advice="nothing is mended, for either side may hold data; compare with gluster volume info",
+    )
+
+
+def _unknown_order(volume: BookedVolume, ordered: Sequence[BookedBrick]) -> Finding:
+    return _finding(
+        volume,
+        Kind.BRICK_ORDER_UNKNOWN,
+        f"which of the {len(ordered)} bricks of volume {volume.name} ({volume.id}) belong together was guessed at its "
+        "import; until it is known, no brick of it can be moved, and it can not be copied",
+        advice="the order that gluster has is recorded",
+        repair=Verb.SET_BRICK_ORDER,
+        subject=Subject(volume_id=volume.id, volume_name=volume.name, brick_ids=tuple(brick.id for brick in ordered)),
     )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from services.common.errors import TimeLimitError, UnavailableError
@@ -171,7 +172,8 @@ class LocalRunner:
     def read_text(self, path: str) -> str | None:
         """See Runner.read_text."""
         try:
-            return Path(path).read_text(encoding="utf-8")
+            # Files of others may hold anything; it must come out again as it was.
+            return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
         except FileNotFoundError:
             return None
 
@@ -180,7 +182,11 @@ class LocalRunner:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.new")
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+            with suppress(FileNotFoundError):
+                before = target.stat()
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

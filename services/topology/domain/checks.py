@@ -116,6 +116,13 @@ def check_new_volume(volume: NewVolume) -> None:
         InvalidArgumentError: A field is out of range, a brick occurs twice, a set is incomplete or has two bricks on
             one node.
     """
+    check_volume_fields(volume)
+    _check_bricks(volume.bricks)
+    check_sets(volume.bricks, set_size=volume.durability.set_size, first_set=0)
+
+
+def check_volume_fields(volume: NewVolume) -> None:
+    """Raises InvalidArgumentError when a field of a volume is out of range, whatever bricks it has."""
     check_id("volume.id", volume.id)
     check_id("volume.cluster_id", volume.cluster_id)
     check_volume_name("volume.name", volume.name)
@@ -132,8 +139,6 @@ def check_new_volume(volume: NewVolume) -> None:
     # The numbers that the type does not use are kept as clients send them.
     if counts.type is DurabilityType.REPLICATE and counts.replica_count > MAX_REPLICA_COUNT:
         raise invalid("volume.durability.replica_count", counts.replica_count, f"is above {MAX_REPLICA_COUNT}")
-    _check_bricks(volume.bricks)
-    check_sets(volume.bricks, set_size=volume.durability.set_size, first_set=0)
 
 
 def check_volume_name(field: str, name: str) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 # The newest revision; kept here so that an up-to-date database is recognised without loading Alembic.
-HEAD = "0007"
+HEAD = "0008"
 _LOCK_KEY = 0x627269636B  # "brick", for PostgreSQL's advisory lock
 
 
@@ -29,6 +29,13 @@ def config(connection: sa.Connection) -> "Config":
     made.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     made.attributes["connection"] = connection
     return made
+
+
+def known(connection: sa.Connection) -> set[str]:
+    """All revisions that this program knows."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
+    return {each.revision for each in ScriptDirectory.from_config(config(connection)).walk_revisions()}
 
 
 def upgrade(connection: sa.Connection, target: str = HEAD) -> None:

@@ -19,6 +19,7 @@ from services.topology.usecases.volume_rows import (
     activate_bricks,
     bricks_of,
     check_brick_ids_free,
+    check_brick_order,
     check_volume_id_free,
     delete_bricks,
     delete_volume,
@@ -43,6 +44,7 @@ def _locate(tx: Transaction, spec: operation_pb2.OperationSpec) -> Scene:
 def _begin(tx: Transaction, spec: operation_pb2.OperationSpec, operation_id: str) -> operation_pb2.OperationSpec:
     copy = new_copy(spec.clone_volume)
     row = free_volume(tx, copy.source_volume_id)
+    check_brick_order(row)
     bricks = bricks_of(tx, row.id)
     check_copyable(row.id, block=row.block, brick_count=len(bricks), planned_brick_count=len(copy.brick_ids))
     check_volume_id_free(tx, copy.volume_id)

@@ -25,6 +25,7 @@ from services.topology.usecases.volume_rows import (
     activate_bricks,
     bricks_of,
     check_brick_ids_free,
+    check_brick_order,
     check_pools_free,
     get_volume,
     insert_bricks,
@@ -60,6 +61,7 @@ def _begin(tx: Transaction, spec: operation_pb2.OperationSpec, operation_id: str
     # Read again: it may have gone while the lock was awaited.
     old = bricks.get_row(tx, asked.brick_id)
     row = get_volume(tx, old.volume_id)
+    check_brick_order(row)
     mine = bricks_of(tx, row.id)
     check_evictable(old, mine, volume_operation_id=row.operation_id)
     check_takes_place(new, old, mine)

@@ -59,12 +59,12 @@ def get(store: Store, cluster_id: str, ended_since: Timestamp | None) -> books_p
         return books_pb2.GetBooksResponse(
             read_time=timestamp(tx.now_us),
             cluster_ids=cluster_ids,
-            nodes=[_node(row) for row in tx.all(NodeRow, _scoped(_NODES, NODE, cluster_id), scope)],
-            devices=[_device(row) for row in tx.all(DeviceRow, _scoped(_DEVICES, DEVICE, cluster_id), scope)],
+            nodes=[booked_node(row) for row in tx.all(NodeRow, _scoped(_NODES, NODE, cluster_id), scope)],
+            devices=[booked_device(row) for row in tx.all(DeviceRow, _scoped(_DEVICES, DEVICE, cluster_id), scope)],
             volumes=[
                 volume_message(row, ()) for row in tx.all(VolumeRow, _scoped(_VOLUMES, VOLUME, cluster_id), scope)
             ],
-            bricks=[_brick(row) for row in tx.all(BrickRow, _bricks(cluster_id), scope)],
+            bricks=[booked_brick(row) for row in tx.all(BrickRow, _bricks(cluster_id), scope)],
             operations=[
                 operation_message(row)
                 for row in tx.all(
@@ -86,11 +86,13 @@ def _bricks(cluster_id: str) -> Select[Any]:
     return _BRICKS.where(BRICK.c.volume_id.in_(select(VOLUME.c.id).where(VOLUME.c.cluster_id == _IN_CLUSTER)))
 
 
-def _node(row: NodeRow) -> books_pb2.BookedNode:
+def booked_node(row: NodeRow) -> books_pb2.BookedNode:
+    """A node as it is recorded, without the ids of its devices."""
     return books_pb2.BookedNode(node=node_message(row, ()), operation_id=row.operation_id or "")
 
 
-def _device(row: DeviceRow) -> books_pb2.BookedDevice:
+def booked_device(row: DeviceRow) -> books_pb2.BookedDevice:
+    """A device as it is recorded, without its bricks."""
     return books_pb2.BookedDevice(
         device=device_message(row, ()),
         operation_id=row.operation_id or "",
@@ -98,5 +100,6 @@ def _device(row: DeviceRow) -> books_pb2.BookedDevice:
     )
 
 
-def _brick(row: BrickRow) -> books_pb2.BookedBrick:
+def booked_brick(row: BrickRow) -> books_pb2.BookedBrick:
+    """A brick as it is recorded."""
     return books_pb2.BookedBrick(brick=brick_message(row), operation_id=row.operation_id or "")

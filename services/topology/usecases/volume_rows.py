@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 
-from services.common.errors import AlreadyExistsError
+from services.common.errors import AlreadyExistsError, FailedPreconditionError
 from services.common.reasons import Reason
 from services.topology.domain.books import DeviceBooks, PlannedDevice
 from services.topology.domain.model import (
@@ -109,6 +109,21 @@ def durability_of(row: VolumeRow) -> Durability:
 def set_state(tx: Transaction, volume_id: str, state: VolumeState, *, holder: str | None) -> None:
     """Sets the state of a volume, and the operation that holds it."""
     tx.run(_SET_STATE, {"key": volume_id, "new_state": state.value, "holder": holder})
+
+
+def check_brick_order(row: VolumeRow) -> None:
+    """Whether it is known which bricks of a volume belong together; of one that was taken over it may only be guessed.
+
+    Raises:
+        FailedPreconditionError: BRICK_ORDER_UNKNOWN.
+    """
+    if not row.brick_order_known:
+        raise FailedPreconditionError(
+            Reason.BRICK_ORDER_UNKNOWN,
+            f"volume {row.id} was imported, and which of its bricks belong together is not known yet; "
+            "run `brickyard adopt` first",
+            volume_id=row.id,
+        )
 
 
 def check_volume_id_free(tx: Transaction, volume_id: str) -> None:

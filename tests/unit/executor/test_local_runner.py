@@ -83,6 +83,16 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["fstab"]
 
 
+def test_a_file_of_somebody_else_keeps_its_mode_and_its_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "fstab"
+    file.write_bytes(b"# sch\xf6n\n")
+    file.chmod(0o640)
+    runner = LocalRunner()
+    runner.write_text_atomically(str(file), f"{runner.read_text(str(file))}more\n")
+    assert file.read_bytes() == b"# sch\xf6n\nmore\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
 def test_directories(tmp_path: Path) -> None:
     runner, path = LocalRunner(), tmp_path / "a" / "b"
     runner.make_directory(str(path))

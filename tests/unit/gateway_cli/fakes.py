@@ -9,7 +9,7 @@ from typing import Any
 from grpc.aio import AioRpcError, Metadata
 
 from brickyard.gateway.v1 import operator_service_pb2 as pb
-from brickyard.topology.v1 import operation_pb2, topology_service_pb2
+from brickyard.topology.v1 import operation_pb2, records_pb2, topology_service_pb2
 from gateway.cli.connection import Connection
 from services.common.errors import BrickyardError, to_status
 
@@ -114,6 +114,25 @@ class FakeTopology:
     failure: BrickyardError | None = None
     connections: list[Connection] = field(default_factory=list)
     timeouts_s: list[float] = field(default_factory=list)
+    parts: list[records_pb2.Records] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    imports: list[tuple[records_pb2.Records, bool]] = field(default_factory=list)
+
+    async def ExportRecords(self, request: Any, *, metadata: Any) -> AsyncIterator[Any]:  # noqa: N802 - the contract's name
+        for part in self.parts:
+            yield records_pb2.ExportRecordsResponse(records=part)
+
+    async def BackUp(self, request: Any, *, metadata: Any) -> AsyncIterator[Any]:  # noqa: N802 - the same
+        for chunk in self.chunks:
+            yield records_pb2.BackUpResponse(chunk=chunk)
+
+    async def ImportRecords(self, request: Any, *, timeout: float, metadata: Any) -> Any:  # noqa: N802, ASYNC109 - and gRPC's
+        self.timeouts_s.append(timeout)
+        if self.failure is not None:
+            raise rpc_error(self.failure)
+        self.imports.append((request.records, request.validate_only))
+        return records_pb2.ImportRecordsResponse(object_count=1, refusals=self.refusals)
 
     async def CheckConsistency(self, request: Any, *, timeout: float, metadata: Any) -> Any:  # noqa: N802, ASYNC109 - the contract's name and gRPC's keyword
         self.timeouts_s.append(timeout)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.examination.domain.comparison import compare
-from gateway.examination.domain.kinds import Kind
+from gateway.examination.domain.kinds import Kind, Verb
 from gateway.examination.domain.model import (
     InFlight,
     Report,
@@ -134,6 +134,13 @@ CHANGES: list[tuple[Kind, Change]] = [
         ),
     ),
     (Kind.DEVICE_UUID_DIFFERS, group_changed(pv_uuid="another")),
+    (
+        Kind.DEVICE_UUID_UNKNOWN,
+        lambda scene: replace(
+            scene,
+            books=replace(scene.books, devices=(replace(scene.books.devices[0], pv_uuid=""), *scene.books.devices[1:])),
+        ),
+    ),
     (Kind.FREE_SPACE_DIFFERS, group_changed(free_bytes=TOTAL - GIB - METADATA - 4 * (1 << 20))),
     (Kind.FREE_SPACE_DIFFERS, group_changed(free_bytes=TOTAL - GIB - METADATA + 4 * (1 << 20))),
     (Kind.ORPHAN_DEVICE, added("groups", SeenGroup(name=f"vg_{FREE_ID}", total_bytes=GIB, free_bytes=GIB))),
@@ -171,6 +178,7 @@ CHANGES: list[tuple[Kind, Change]] = [
         seen_changed(mounts=(SeenMount("/dev/sdx", FIRST.mount_point),)),
     ),
     (Kind.MISSING_FSTAB_ENTRY, removed("fstab")),
+    (Kind.HEKETI_FSTAB_ENTRY, added("heketi_fstab", SeenMount(FIRST.device, FIRST.mount_point))),
     (Kind.FSTAB_ENTRY_DIFFERS, seen_changed(fstab=(SeenMount("/dev/sdx", FIRST.mount_point),))),
     (
         Kind.ORPHAN_FSTAB_ENTRY,
@@ -189,6 +197,15 @@ CHANGES: list[tuple[Kind, Change]] = [
     (
         Kind.BRICK_LIST_DIFFERS,
         lambda scene: with_volume(scene, 0, bricks=(scene.seen[number("e", 0)].volumes or ())[0].bricks[::-1]),
+    ),
+    (
+        Kind.BRICK_ORDER_UNKNOWN,
+        lambda scene: replace(
+            scene,
+            books=replace(
+                scene.books, volumes=tuple(replace(each, order_unknown=True) for each in scene.books.volumes)
+            ),
+        ),
     ),
     (Kind.OPTION_DIFFERS, lambda scene: with_volume(scene, 0, options={"x.y": "off"})),
     (Kind.ORPHAN_VOLUME, everywhere_added("volumes", volume("lost", FREE_ID))),
@@ -344,3 +361,26 @@ def test_a_silent_node_proves_nothing() -> None:
     assert Kind.GHOST_VOLUME not in kinds(report)
     assert [finding.repair for finding in report.findings if finding.repair is not None] == []
     assert report.silent_hostnames == ("node2",)
+
+
+def test_a_guessed_order_is_told_as_gluster_has_it() -> None:
+    scene = agreeing(sets=2)
+    told = (scene.seen[number("e", 0)].volumes or ())[0].bricks
+    scene = with_volume(scene, 0, bricks=(*told[3:], *told[:3]))
+    guessed = replace(
+        scene, books=replace(scene.books, volumes=tuple(replace(v, order_unknown=True) for v in scene.books.volumes))
+    )
+    (finding,) = compare(guessed).findings
+    assert (finding.kind, finding.repair) == (Kind.BRICK_ORDER_UNKNOWN, Verb.SET_BRICK_ORDER)
+    ids = [brick.id for brick in scene.books.bricks]
+    assert finding.subject.brick_ids == (*ids[3:], *ids[:3])
+
+
+def test_a_guessed_order_of_other_bricks_than_gluster_has_is_a_difference() -> None:
+    scene = agreeing(sets=2)
+    told = (scene.seen[number("e", 0)].volumes or ())[0].bricks
+    scene = with_volume(scene, 0, bricks=told[:3])
+    guessed = replace(
+        scene, books=replace(scene.books, volumes=tuple(replace(v, order_unknown=True) for v in scene.books.volumes))
+    )
+    assert Kind.BRICK_LIST_DIFFERS in kinds(compare(guessed))

@@ -26,9 +26,9 @@ class FakeExamination(FakeState):
         return plan_repair(self.report, doomed_volume_ids=doomed_volume_ids), self.report
 
     async def repair(
-        self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = ()
+        self, cluster_id: str = "", *, doomed_volume_ids: Collection[str] = (), removes_nothing: bool = False
     ) -> AsyncIterator[RepairEvent]:
-        self._called("repair", (cluster_id, doomed_volume_ids))
+        self._called("repair", (cluster_id, doomed_volume_ids, removes_nothing))
         for action in plan_repair(self.report, doomed_volume_ids=doomed_volume_ids).actions:
             yield RepairEvent(action, Stage.BEGUN)
             yield RepairEvent(action, Stage.FAILED, "set by the test")

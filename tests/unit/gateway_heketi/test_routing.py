@@ -2,10 +2,12 @@ import json
 
 import pytest
 
+from gateway.clients import Addresses, Agents
 from gateway.heketi.app import build_app
 from gateway.heketi.router import clean_path
-from gateway.heketi.routes import TABLE, capacity
+from gateway.heketi.routes import TABLE, capacity, state
 from gateway.heketi.settings import HeketiSettings
+from gateway.usecases.state import StateUseCases
 from tests.unit.gateway_heketi.client import ADMIN_KEY, USER_KEY, Client, make_token
 from tests.unit.gateway_heketi.fake_health import FakeHealth
 from tests.unit.gateway_heketi.fake_use_cases import FakeUseCases
@@ -125,7 +127,9 @@ def test_openapi_describes_exactly_the_routes(client: Client) -> None:
     assert answer.status_code == 200
     document = answer.json()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    assert described == {(route.method, route.path) for route in (*TABLE, *capacity.routes(FakeHealth()))}
+    whole = state.routes(StateUseCases(topology=None, agents=Agents(Addresses("", "", "", 0, None))))
+    known = (*TABLE, *capacity.routes(FakeHealth()), *whole)
+    assert described == {(route.method, route.path) for route in known}
     for path, methods in document["paths"].items():
         for operation in methods.values():
             assert ("parameters" in operation) == ("{id}" in path)

@@ -1072,19 +1072,23 @@ class RestoreBrickResponse(_message.Message):
 
     MOUNTED_FIELD_NUMBER: _builtins.int
     LISTED_FIELD_NUMBER: _builtins.int
+    TAKEN_OVER_FIELD_NUMBER: _builtins.int
     mounted: _builtins.bool
     """Whether it was not mounted before."""
     listed: _builtins.bool
     """Whether it was not in the fstab file before."""
+    taken_over: _builtins.bool
+    """Whether Heketi's own entry of it was taken away."""
     def __init__(
         self,
         *,
         mounted: _builtins.bool = ...,
         listed: _builtins.bool = ...,
+        taken_over: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listed", b"listed", "mounted", b"mounted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listed", b"listed", "mounted", b"mounted", "taken_over", b"taken_over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -421,7 +421,8 @@ class ExecutorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreBrick(self, request, context):
-        """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either.
+        """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either. Heketi's
+        own fstab entry of the brick is taken away.
         Fails with LVM_FAILED, FILESYSTEM_FAILED and OPERATION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -128,7 +128,8 @@ class ExecutorServiceStub:
     ListVolumes: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.ListVolumesRequest, _executor_service_pb2.ListVolumesResponse]
     """All volumes and snapshots as glusterd sees them. Fails with GLUSTERD_NOT_RUNNING and GLUSTER_FAILED."""
     RestoreBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.RestoreBrickRequest, _executor_service_pb2.RestoreBrickResponse]
-    """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either.
+    """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either. Heketi's
+    own fstab entry of the brick is taken away.
     Fails with LVM_FAILED, FILESYSTEM_FAILED and OPERATION_ENDED.
     """
     RemoveOrphanBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.RemoveOrphanBrickRequest, _executor_service_pb2.RemoveOrphanBrickResponse]
@@ -241,7 +242,8 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     ListVolumes: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.ListVolumesRequest, _executor_service_pb2.ListVolumesResponse]  # type: ignore[assignment]
     """All volumes and snapshots as glusterd sees them. Fails with GLUSTERD_NOT_RUNNING and GLUSTER_FAILED."""
     RestoreBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.RestoreBrickRequest, _executor_service_pb2.RestoreBrickResponse]  # type: ignore[assignment]
-    """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either.
+    """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either. Heketi's
+    own fstab entry of the brick is taken away.
     Fails with LVM_FAILED, FILESYSTEM_FAILED and OPERATION_ENDED.
     """
     RemoveOrphanBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.RemoveOrphanBrickRequest, _executor_service_pb2.RemoveOrphanBrickResponse]  # type: ignore[assignment]
@@ -525,7 +527,8 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_service_pb2.RestoreBrickRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.RestoreBrickResponse, _abc.Awaitable[_executor_service_pb2.RestoreBrickResponse]]:
-        """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either.
+        """Brings back the fstab entry and the mount of a brick that has its LV and its file system; never makes either. Heketi's
+        own fstab entry of the brick is taken away.
         Fails with LVM_FAILED, FILESYSTEM_FAILED and OPERATION_ENDED.
         """
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!brickyard/executor/v1/facts.proto\x12\x15\x62rickyard.executor.v1\"\xc2\x03\n\tNodeFacts\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x36\n\x08glusterd\x18\x02 \x01(\x0b\x32$.brickyard.executor.v1.GlusterdFacts\x12>\n\rvolume_groups\x18\x03 \x03(\x0b\x32\'.brickyard.executor.v1.VolumeGroupFacts\x12\x42\n\x0flogical_volumes\x18\x04 \x03(\x0b\x32).brickyard.executor.v1.LogicalVolumeFacts\x12\x37\n\x0c\x62rick_mounts\x18\x05 \x03(\x0b\x32!.brickyard.executor.v1.MountFacts\x12\x38\n\rfstab_entries\x18\x06 \x03(\x0b\x32!.brickyard.executor.v1.MountFacts\x12<\n\x0cunused_disks\x18\x07 \x03(\x0b\x32&.brickyard.executor.v1.UnusedDiskFacts\x12\x36\n\x06\x62ricks\x18\x08 \x03(\x0b\x32&.brickyard.executor.v1.BrickStateFacts\"]\n\x0f\x42rickStateFacts\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07mounted\x18\x02 \x01(\x08\x12\x17\n\x0fprocess_running\x18\x03 \x01(\x08\x12\x12\n\nheal_count\x18\x04 \x01(\x03\"\x96\x01\n\rGlusterdFacts\x12\x0f\n\x07running\x18\x01 \x01(\x08\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tpeer_uuid\x18\x03 \x01(\t\x12/\n\x05peers\x18\x04 \x03(\x0b\x32 .brickyard.executor.v1.PeerFacts\x12\x1f\n\x17gluster_block_installed\x18\x05 \x01(\x08\">\n\tPeerFacts\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\"\x86\x01\n\x10VolumeGroupFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\x12\n\nfree_bytes\x18\x03 \x01(\x03\x12\x19\n\x11\x65xtent_size_bytes\x18\x04 \x01(\x03\x12\x0f\n\x07pv_uuid\x18\x05 \x01(\t\x12\x0f\n\x07pv_path\x18\x06 \x01(\t\"\xda\x01\n\x12LogicalVolumeFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07vg_name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x11\n\tpool_name\x18\x04 \x01(\t\x12\x11\n\tthin_pool\x18\x05 \x01(\x08\x12\x14\n\x0c\x64\x61ta_percent\x18\x06 \x01(\x02\x12\x18\n\x10metadata_percent\x18\x07 \x01(\x02\x12\x0e\n\x06origin\x18\x08 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\t \x01(\x08\x12\x1b\n\x13metadata_size_bytes\x18\n \x01(\x03\"V\n\nMountFacts\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bmount_point\x18\x02 \x01(\t\x12\x12\n\nfilesystem\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x01(\t\"3\n\x0fUnusedDiskFacts\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xe1\x01\n\x12GlusterVolumeFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x0f\n\x07started\x18\x03 \x01(\x08\x12\x0e\n\x06\x62ricks\x18\x04 \x03(\t\x12G\n\x07options\x18\x05 \x03(\x0b\x32\x36.brickyard.executor.v1.GlusterVolumeFacts.OptionsEntry\x12\x15\n\rnever_started\x18\x06 \x01(\x08\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x14GlusterSnapshotFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bvolume_name\x18\x02 \x01(\t\x12\x13\n\x0bsource_name\x18\x03 \x01(\t\"H\n\x0e\x42rickHealFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x15\n\rpending_count\x18\x03 \x01(\x03\"\x93\x01\n\x10\x42lockVolumeFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03iqn\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x19\n\x11usable_size_bytes\x18\x04 \x01(\x03\x12\x10\n\x08ha_count\x18\x05 \x01(\x05\x12\r\n\x05hosts\x18\x06 \x03(\t\x12\x14\n\x0c\x66\x61iled_hosts\x18\x07 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!brickyard/executor/v1/facts.proto\x12\x15\x62rickyard.executor.v1\"\x83\x04\n\tNodeFacts\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x36\n\x08glusterd\x18\x02 \x01(\x0b\x32$.brickyard.executor.v1.GlusterdFacts\x12>\n\rvolume_groups\x18\x03 \x03(\x0b\x32\'.brickyard.executor.v1.VolumeGroupFacts\x12\x42\n\x0flogical_volumes\x18\x04 \x03(\x0b\x32).brickyard.executor.v1.LogicalVolumeFacts\x12\x37\n\x0c\x62rick_mounts\x18\x05 \x03(\x0b\x32!.brickyard.executor.v1.MountFacts\x12\x38\n\rfstab_entries\x18\x06 \x03(\x0b\x32!.brickyard.executor.v1.MountFacts\x12<\n\x0cunused_disks\x18\x07 \x03(\x0b\x32&.brickyard.executor.v1.UnusedDiskFacts\x12\x36\n\x06\x62ricks\x18\x08 \x03(\x0b\x32&.brickyard.executor.v1.BrickStateFacts\x12?\n\x14heketi_fstab_entries\x18\t \x03(\x0b\x32!.brickyard.executor.v1.MountFacts\"]\n\x0f\x42rickStateFacts\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07mounted\x18\x02 \x01(\x08\x12\x17\n\x0fprocess_running\x18\x03 \x01(\x08\x12\x12\n\nheal_count\x18\x04 \x01(\x03\"\x96\x01\n\rGlusterdFacts\x12\x0f\n\x07running\x18\x01 \x01(\x08\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tpeer_uuid\x18\x03 \x01(\t\x12/\n\x05peers\x18\x04 \x03(\x0b\x32 .brickyard.executor.v1.PeerFacts\x12\x1f\n\x17gluster_block_installed\x18\x05 \x01(\x08\">\n\tPeerFacts\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\"\x86\x01\n\x10VolumeGroupFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\x12\n\nfree_bytes\x18\x03 \x01(\x03\x12\x19\n\x11\x65xtent_size_bytes\x18\x04 \x01(\x03\x12\x0f\n\x07pv_uuid\x18\x05 \x01(\t\x12\x0f\n\x07pv_path\x18\x06 \x01(\t\"\xda\x01\n\x12LogicalVolumeFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07vg_name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x11\n\tpool_name\x18\x04 \x01(\t\x12\x11\n\tthin_pool\x18\x05 \x01(\x08\x12\x14\n\x0c\x64\x61ta_percent\x18\x06 \x01(\x02\x12\x18\n\x10metadata_percent\x18\x07 \x01(\x02\x12\x0e\n\x06origin\x18\x08 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\t \x01(\x08\x12\x1b\n\x13metadata_size_bytes\x18\n \x01(\x03\"V\n\nMountFacts\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bmount_point\x18\x02 \x01(\t\x12\x12\n\nfilesystem\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x01(\t\"3\n\x0fUnusedDiskFacts\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xe1\x01\n\x12GlusterVolumeFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x0f\n\x07started\x18\x03 \x01(\x08\x12\x0e\n\x06\x62ricks\x18\x04 \x03(\t\x12G\n\x07options\x18\x05 \x03(\x0b\x32\x36.brickyard.executor.v1.GlusterVolumeFacts.OptionsEntry\x12\x15\n\rnever_started\x18\x06 \x01(\x08\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x14GlusterSnapshotFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bvolume_name\x18\x02 \x01(\t\x12\x13\n\x0bsource_name\x18\x03 \x01(\t\"H\n\x0e\x42rickHealFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x15\n\rpending_count\x18\x03 \x01(\x03\"\x93\x01\n\x10\x42lockVolumeFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03iqn\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x19\n\x11usable_size_bytes\x18\x04 \x01(\x03\x12\x10\n\x08ha_count\x18\x05 \x01(\x05\x12\r\n\x05hosts\x18\x06 \x03(\t\x12\x14\n\x0c\x66\x61iled_hosts\x18\x07 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GLUSTERVOLUMEFACTS_OPTIONSENTRY']._loaded_options = None
   _globals['_GLUSTERVOLUMEFACTS_OPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_NODEFACTS']._serialized_start=61
-  _globals['_NODEFACTS']._serialized_end=511
-  _globals['_BRICKSTATEFACTS']._serialized_start=513
-  _globals['_BRICKSTATEFACTS']._serialized_end=606
-  _globals['_GLUSTERDFACTS']._serialized_start=609
-  _globals['_GLUSTERDFACTS']._serialized_end=759
-  _globals['_PEERFACTS']._serialized_start=761
-  _globals['_PEERFACTS']._serialized_end=823
-  _globals['_VOLUMEGROUPFACTS']._serialized_start=826
-  _globals['_VOLUMEGROUPFACTS']._serialized_end=960
-  _globals['_LOGICALVOLUMEFACTS']._serialized_start=963
-  _globals['_LOGICALVOLUMEFACTS']._serialized_end=1181
-  _globals['_MOUNTFACTS']._serialized_start=1183
-  _globals['_MOUNTFACTS']._serialized_end=1269
-  _globals['_UNUSEDDISKFACTS']._serialized_start=1271
-  _globals['_UNUSEDDISKFACTS']._serialized_end=1322
-  _globals['_GLUSTERVOLUMEFACTS']._serialized_start=1325
-  _globals['_GLUSTERVOLUMEFACTS']._serialized_end=1550
-  _globals['_GLUSTERVOLUMEFACTS_OPTIONSENTRY']._serialized_start=1504
-  _globals['_GLUSTERVOLUMEFACTS_OPTIONSENTRY']._serialized_end=1550
-  _globals['_GLUSTERSNAPSHOTFACTS']._serialized_start=1552
-  _globals['_GLUSTERSNAPSHOTFACTS']._serialized_end=1630
-  _globals['_BRICKHEALFACTS']._serialized_start=1632
-  _globals['_BRICKHEALFACTS']._serialized_end=1704
-  _globals['_BLOCKVOLUMEFACTS']._serialized_start=1707
-  _globals['_BLOCKVOLUMEFACTS']._serialized_end=1854
+  _globals['_NODEFACTS']._serialized_end=576
+  _globals['_BRICKSTATEFACTS']._serialized_start=578
+  _globals['_BRICKSTATEFACTS']._serialized_end=671
+  _globals['_GLUSTERDFACTS']._serialized_start=674
+  _globals['_GLUSTERDFACTS']._serialized_end=824
+  _globals['_PEERFACTS']._serialized_start=826
+  _globals['_PEERFACTS']._serialized_end=888
+  _globals['_VOLUMEGROUPFACTS']._serialized_start=891
+  _globals['_VOLUMEGROUPFACTS']._serialized_end=1025
+  _globals['_LOGICALVOLUMEFACTS']._serialized_start=1028
+  _globals['_LOGICALVOLUMEFACTS']._serialized_end=1246
+  _globals['_MOUNTFACTS']._serialized_start=1248
+  _globals['_MOUNTFACTS']._serialized_end=1334
+  _globals['_UNUSEDDISKFACTS']._serialized_start=1336
+  _globals['_UNUSEDDISKFACTS']._serialized_end=1387
+  _globals['_GLUSTERVOLUMEFACTS']._serialized_start=1390
+  _globals['_GLUSTERVOLUMEFACTS']._serialized_end=1615
+  _globals['_GLUSTERVOLUMEFACTS_OPTIONSENTRY']._serialized_start=1569
+  _globals['_GLUSTERVOLUMEFACTS_OPTIONSENTRY']._serialized_end=1615
+  _globals['_GLUSTERSNAPSHOTFACTS']._serialized_start=1617
+  _globals['_GLUSTERSNAPSHOTFACTS']._serialized_end=1695
+  _globals['_BRICKHEALFACTS']._serialized_start=1697
+  _globals['_BRICKHEALFACTS']._serialized_end=1769
+  _globals['_BLOCKVOLUMEFACTS']._serialized_start=1772
+  _globals['_BLOCKVOLUMEFACTS']._serialized_end=1919
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,7 @@ class NodeFacts(_message.Message):
     FSTAB_ENTRIES_FIELD_NUMBER: _builtins.int
     UNUSED_DISKS_FIELD_NUMBER: _builtins.int
     BRICKS_FIELD_NUMBER: _builtins.int
+    HEKETI_FSTAB_ENTRIES_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     """Host name of the node."""
     @_builtins.property
@@ -62,6 +63,10 @@ class NodeFacts(_message.Message):
     def bricks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrickStateFacts]:
         """Bricks: those that should be mounted, those that are, and those with a process."""
 
+    @_builtins.property
+    def heketi_fstab_entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___MountFacts]:
+        """Entries of bricks in the mount table files that Heketi wrote, /etc/fstab and /var/lib/heketi/fstab."""
+
     def __init__(
         self,
         *,
@@ -73,10 +78,11 @@ class NodeFacts(_message.Message):
         fstab_entries: _abc.Iterable[Global___MountFacts] | None = ...,
         unused_disks: _abc.Iterable[Global___UnusedDiskFacts] | None = ...,
         bricks: _abc.Iterable[Global___BrickStateFacts] | None = ...,
+        heketi_fstab_entries: _abc.Iterable[Global___MountFacts] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["glusterd", b"glusterd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_mounts", b"brick_mounts", "bricks", b"bricks", "fstab_entries", b"fstab_entries", "glusterd", b"glusterd", "hostname", b"hostname", "logical_volumes", b"logical_volumes", "unused_disks", b"unused_disks", "volume_groups", b"volume_groups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_mounts", b"brick_mounts", "bricks", b"bricks", "fstab_entries", b"fstab_entries", "glusterd", b"glusterd", "heketi_fstab_entries", b"heketi_fstab_entries", "hostname", b"hostname", "logical_volumes", b"logical_volumes", "unused_disks", b"unused_disks", "volume_groups", b"volume_groups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&brickyard/gateway/v1/examination.proto\x12\x14\x62rickyard.gateway.v1\"\xcd\x01\n\x07\x46inding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x37\n\x08severity\x18\x02 \x01(\x0e\x32%.brickyard.gateway.v1.FindingSeverity\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x15\n\rnode_hostname\x18\x05 \x01(\t\x12\x0e\n\x06object\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x08 \x01(\t\x12\x0e\n\x06repair\x18\t \x01(\t\"$\n\x0e\x45xamineRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"\xaa\x01\n\x0f\x45xamineResponse\x12/\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1d.brickyard.gateway.v1.Finding\x12\x1c\n\x14operations_in_flight\x18\x02 \x01(\x05\x12\x16\n\x0eleft_out_count\x18\x03 \x01(\x05\x12\x16\n\x0e\x63ompared_count\x18\x04 \x01(\x05\x12\x18\n\x10silent_hostnames\x18\x05 \x03(\t\"\x99\x01\n\x0cRepairAction\x12\x0c\n\x04verb\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rnode_hostname\x18\x03 \x01(\t\x12\x0e\n\x06object\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12/\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x1d.brickyard.gateway.v1.Finding\"B\n\x11PlanRepairRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x19\n\x11\x64oomed_volume_ids\x18\x02 \x03(\t\"\x94\x01\n\x12PlanRepairResponse\x12\x33\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\".brickyard.gateway.v1.RepairAction\x12+\n\x04left\x18\x02 \x03(\x0b\x32\x1d.brickyard.gateway.v1.Finding\x12\x1c\n\x14operations_in_flight\x18\x03 \x01(\x05\">\n\rRepairRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x19\n\x11\x64oomed_volume_ids\x18\x02 \x03(\t\"\x87\x01\n\x0eRepairResponse\x12\x32\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\".brickyard.gateway.v1.RepairAction\x12\x30\n\x05stage\x18\x02 \x01(\x0e\x32!.brickyard.gateway.v1.RepairStage\x12\x0f\n\x07message\x18\x03 \x01(\t*v\n\x0f\x46indingSeverity\x12 \n\x1c\x46INDING_SEVERITY_UNSPECIFIED\x10\x00\x12 \n\x1c\x46INDING_SEVERITY_INFORMATION\x10\x01\x12\x1f\n\x1b\x46INDING_SEVERITY_DIFFERENCE\x10\x02*\x8d\x01\n\x0bRepairStage\x12\x1c\n\x18REPAIR_STAGE_UNSPECIFIED\x10\x00\x12\x16\n\x12REPAIR_STAGE_BEGUN\x10\x01\x12\x15\n\x11REPAIR_STAGE_DONE\x10\x02\x12\x18\n\x14REPAIR_STAGE_SKIPPED\x10\x03\x12\x17\n\x13REPAIR_STAGE_FAILED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&brickyard/gateway/v1/examination.proto\x12\x14\x62rickyard.gateway.v1\"\xcd\x01\n\x07\x46inding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x37\n\x08severity\x18\x02 \x01(\x0e\x32%.brickyard.gateway.v1.FindingSeverity\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x15\n\rnode_hostname\x18\x05 \x01(\t\x12\x0e\n\x06object\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x08 \x01(\t\x12\x0e\n\x06repair\x18\t \x01(\t\"$\n\x0e\x45xamineRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"\xaa\x01\n\x0f\x45xamineResponse\x12/\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1d.brickyard.gateway.v1.Finding\x12\x1c\n\x14operations_in_flight\x18\x02 \x01(\x05\x12\x16\n\x0eleft_out_count\x18\x03 \x01(\x05\x12\x16\n\x0e\x63ompared_count\x18\x04 \x01(\x05\x12\x18\n\x10silent_hostnames\x18\x05 \x03(\t\"\x99\x01\n\x0cRepairAction\x12\x0c\n\x04verb\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rnode_hostname\x18\x03 \x01(\t\x12\x0e\n\x06object\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12/\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x1d.brickyard.gateway.v1.Finding\"B\n\x11PlanRepairRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x19\n\x11\x64oomed_volume_ids\x18\x02 \x03(\t\"\x94\x01\n\x12PlanRepairResponse\x12\x33\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\".brickyard.gateway.v1.RepairAction\x12+\n\x04left\x18\x02 \x03(\x0b\x32\x1d.brickyard.gateway.v1.Finding\x12\x1c\n\x14operations_in_flight\x18\x03 \x01(\x05\"W\n\rRepairRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x19\n\x11\x64oomed_volume_ids\x18\x02 \x03(\t\x12\x17\n\x0fremoves_nothing\x18\x03 \x01(\x08\"\x87\x01\n\x0eRepairResponse\x12\x32\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\".brickyard.gateway.v1.RepairAction\x12\x30\n\x05stage\x18\x02 \x01(\x0e\x32!.brickyard.gateway.v1.RepairStage\x12\x0f\n\x07message\x18\x03 \x01(\t*v\n\x0f\x46indingSeverity\x12 \n\x1c\x46INDING_SEVERITY_UNSPECIFIED\x10\x00\x12 \n\x1c\x46INDING_SEVERITY_INFORMATION\x10\x01\x12\x1f\n\x1b\x46INDING_SEVERITY_DIFFERENCE\x10\x02*\x8d\x01\n\x0bRepairStage\x12\x1c\n\x18REPAIR_STAGE_UNSPECIFIED\x10\x00\x12\x16\n\x12REPAIR_STAGE_BEGUN\x10\x01\x12\x15\n\x11REPAIR_STAGE_DONE\x10\x02\x12\x18\n\x14REPAIR_STAGE_SKIPPED\x10\x03\x12\x17\n\x13REPAIR_STAGE_FAILED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brickyard.gateway.v1.examination_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINDINGSEVERITY']._serialized_start=1060
-  _globals['_FINDINGSEVERITY']._serialized_end=1178
-  _globals['_REPAIRSTAGE']._serialized_start=1181
-  _globals['_REPAIRSTAGE']._serialized_end=1322
+  _globals['_FINDINGSEVERITY']._serialized_start=1085
+  _globals['_FINDINGSEVERITY']._serialized_end=1203
+  _globals['_REPAIRSTAGE']._serialized_start=1206
+  _globals['_REPAIRSTAGE']._serialized_end=1347
   _globals['_FINDING']._serialized_start=65
   _globals['_FINDING']._serialized_end=270
   _globals['_EXAMINEREQUEST']._serialized_start=272
@@ -48,7 +48,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANREPAIRRESPONSE']._serialized_start=708
   _globals['_PLANREPAIRRESPONSE']._serialized_end=856
   _globals['_REPAIRREQUEST']._serialized_start=858
-  _globals['_REPAIRREQUEST']._serialized_end=920
-  _globals['_REPAIRRESPONSE']._serialized_start=923
-  _globals['_REPAIRRESPONSE']._serialized_end=1058
+  _globals['_REPAIRREQUEST']._serialized_end=945
+  _globals['_REPAIRRESPONSE']._serialized_start=948
+  _globals['_REPAIRRESPONSE']._serialized_end=1083
 # @@protoc_insertion_point(module_scope)

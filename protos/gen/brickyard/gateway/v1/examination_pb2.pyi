@@ -307,8 +307,11 @@ class RepairRequest(_message.Message):
 
     CLUSTER_ID_FIELD_NUMBER: _builtins.int
     DOOMED_VOLUME_IDS_FIELD_NUMBER: _builtins.int
+    REMOVES_NOTHING_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     """Only this cluster; empty = all."""
+    removes_nothing: _builtins.bool
+    """Whether only that is done which takes nothing away, from nodes or records."""
     @_builtins.property
     def doomed_volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of gluster volumes of ours, unknown to the topology, that may be removed with their data."""
@@ -318,10 +321,11 @@ class RepairRequest(_message.Message):
         *,
         cluster_id: _builtins.str = ...,
         doomed_volume_ids: _abc.Iterable[_builtins.str] | None = ...,
+        removes_nothing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "doomed_volume_ids", b"doomed_volume_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "doomed_volume_ids", b"doomed_volume_ids", "removes_nothing", b"removes_nothing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

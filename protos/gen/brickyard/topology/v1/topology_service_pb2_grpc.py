@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from brickyard.topology.v1 import books_pb2 as brickyard_dot_topology_dot_v1_dot_books__pb2
+from brickyard.topology.v1 import records_pb2 as brickyard_dot_topology_dot_v1_dot_records__pb2
 from brickyard.topology.v1 import topology_service_pb2 as brickyard_dot_topology_dot_v1_dot_topology__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -150,6 +151,26 @@ class TopologyServiceStub:
                 '/brickyard.topology.v1.TopologyService/DropGhosts',
                 request_serializer=brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsRequest.SerializeToString,
                 response_deserializer=brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsResponse.FromString,
+                _registered_method=True)
+        self.ExportRecords = channel.unary_stream(
+                '/brickyard.topology.v1.TopologyService/ExportRecords',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_records__pb2.ExportRecordsRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_records__pb2.ExportRecordsResponse.FromString,
+                _registered_method=True)
+        self.ImportRecords = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/ImportRecords',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_records__pb2.ImportRecordsRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_records__pb2.ImportRecordsResponse.FromString,
+                _registered_method=True)
+        self.SetBrickOrder = channel.unary_unary(
+                '/brickyard.topology.v1.TopologyService/SetBrickOrder',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_records__pb2.SetBrickOrderRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_records__pb2.SetBrickOrderResponse.FromString,
+                _registered_method=True)
+        self.BackUp = channel.unary_stream(
+                '/brickyard.topology.v1.TopologyService/BackUp',
+                request_serializer=brickyard_dot_topology_dot_v1_dot_records__pb2.BackUpRequest.SerializeToString,
+                response_deserializer=brickyard_dot_topology_dot_v1_dot_records__pb2.BackUpResponse.FromString,
                 _registered_method=True)
 
 
@@ -323,6 +344,36 @@ class TopologyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportRecords(self, request, context):
+        """Everything that is recorded, at one moment, in parts that belong together: each field in its order over all parts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportRecords(self, request, context):
+        """Records everything at once, or nothing: then the answer has every reason. Fails with TOPOLOGY_NOT_EMPTY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBrickOrder(self, request, context):
+        """Corrects the order of the bricks of a volume that was taken over, from what gluster says. The same order again is a
+        success. Fails with VOLUME_NOT_FOUND, TARGET_BUSY, and with INVALID_ARGUMENT for bricks that are not the volume's, or
+        a set with two bricks on one node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BackUp(self, request, context):
+        """An archive of the whole database at one moment, the same for every database engine; see `brickyard db restore`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TopologyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -440,6 +491,26 @@ def add_TopologyServiceServicer_to_server(servicer, server):
                     servicer.DropGhosts,
                     request_deserializer=brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsRequest.FromString,
                     response_serializer=brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsResponse.SerializeToString,
+            ),
+            'ExportRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecords,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_records__pb2.ExportRecordsRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_records__pb2.ExportRecordsResponse.SerializeToString,
+            ),
+            'ImportRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportRecords,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_records__pb2.ImportRecordsRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_records__pb2.ImportRecordsResponse.SerializeToString,
+            ),
+            'SetBrickOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBrickOrder,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_records__pb2.SetBrickOrderRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_records__pb2.SetBrickOrderResponse.SerializeToString,
+            ),
+            'BackUp': grpc.unary_stream_rpc_method_handler(
+                    servicer.BackUp,
+                    request_deserializer=brickyard_dot_topology_dot_v1_dot_records__pb2.BackUpRequest.FromString,
+                    response_serializer=brickyard_dot_topology_dot_v1_dot_records__pb2.BackUpResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1064,6 +1135,114 @@ class TopologyService:
             '/brickyard.topology.v1.TopologyService/DropGhosts',
             brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsRequest.SerializeToString,
             brickyard_dot_topology_dot_v1_dot_books__pb2.DropGhostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/ExportRecords',
+            brickyard_dot_topology_dot_v1_dot_records__pb2.ExportRecordsRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_records__pb2.ExportRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/ImportRecords',
+            brickyard_dot_topology_dot_v1_dot_records__pb2.ImportRecordsRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_records__pb2.ImportRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBrickOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/SetBrickOrder',
+            brickyard_dot_topology_dot_v1_dot_records__pb2.SetBrickOrderRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_records__pb2.SetBrickOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/brickyard.topology.v1.TopologyService/BackUp',
+            brickyard_dot_topology_dot_v1_dot_records__pb2.BackUpRequest.SerializeToString,
+            brickyard_dot_topology_dot_v1_dot_records__pb2.BackUpResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from brickyard.topology.v1 import books_pb2 as _books_pb2
+from brickyard.topology.v1 import records_pb2 as _records_pb2
 from brickyard.topology.v1 import topology_service_pb2 as _topology_service_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -89,6 +90,17 @@ class TopologyServiceStub:
     No node is touched. What is recorded no more is a success. Fails with TARGET_BUSY while an operation holds the volume
     or a brick, and with INVALID_ARGUMENT for bricks that are not the volume's or not whole brick sets.
     """
+    ExportRecords: _grpc.UnaryStreamMultiCallable[_records_pb2.ExportRecordsRequest, _records_pb2.ExportRecordsResponse]
+    """Everything that is recorded, at one moment, in parts that belong together: each field in its order over all parts."""
+    ImportRecords: _grpc.UnaryUnaryMultiCallable[_records_pb2.ImportRecordsRequest, _records_pb2.ImportRecordsResponse]
+    """Records everything at once, or nothing: then the answer has every reason. Fails with TOPOLOGY_NOT_EMPTY."""
+    SetBrickOrder: _grpc.UnaryUnaryMultiCallable[_records_pb2.SetBrickOrderRequest, _records_pb2.SetBrickOrderResponse]
+    """Corrects the order of the bricks of a volume that was taken over, from what gluster says. The same order again is a
+    success. Fails with VOLUME_NOT_FOUND, TARGET_BUSY, and with INVALID_ARGUMENT for bricks that are not the volume's, or
+    a set with two bricks on one node.
+    """
+    BackUp: _grpc.UnaryStreamMultiCallable[_records_pb2.BackUpRequest, _records_pb2.BackUpResponse]
+    """An archive of the whole database at one moment, the same for every database engine; see `brickyard db restore`."""
 
 @_typing.type_check_only
 class TopologyServiceAsyncStub(TopologyServiceStub):
@@ -150,6 +162,17 @@ class TopologyServiceAsyncStub(TopologyServiceStub):
     No node is touched. What is recorded no more is a success. Fails with TARGET_BUSY while an operation holds the volume
     or a brick, and with INVALID_ARGUMENT for bricks that are not the volume's or not whole brick sets.
     """
+    ExportRecords: _aio.UnaryStreamMultiCallable[_records_pb2.ExportRecordsRequest, _records_pb2.ExportRecordsResponse]  # type: ignore[assignment]
+    """Everything that is recorded, at one moment, in parts that belong together: each field in its order over all parts."""
+    ImportRecords: _aio.UnaryUnaryMultiCallable[_records_pb2.ImportRecordsRequest, _records_pb2.ImportRecordsResponse]  # type: ignore[assignment]
+    """Records everything at once, or nothing: then the answer has every reason. Fails with TOPOLOGY_NOT_EMPTY."""
+    SetBrickOrder: _aio.UnaryUnaryMultiCallable[_records_pb2.SetBrickOrderRequest, _records_pb2.SetBrickOrderResponse]  # type: ignore[assignment]
+    """Corrects the order of the bricks of a volume that was taken over, from what gluster says. The same order again is a
+    success. Fails with VOLUME_NOT_FOUND, TARGET_BUSY, and with INVALID_ARGUMENT for bricks that are not the volume's, or
+    a set with two bricks on one node.
+    """
+    BackUp: _aio.UnaryStreamMultiCallable[_records_pb2.BackUpRequest, _records_pb2.BackUpResponse]  # type: ignore[assignment]
+    """An archive of the whole database at one moment, the same for every database engine; see `brickyard db restore`."""
 
 class TopologyServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only owner of state: clusters, nodes, devices, bricks and volumes. Each call is one transaction."""
@@ -346,5 +369,40 @@ class TopologyServiceServicer(metaclass=_abc_1.ABCMeta):
         No node is touched. What is recorded no more is a success. Fails with TARGET_BUSY while an operation holds the volume
         or a brick, and with INVALID_ARGUMENT for bricks that are not the volume's or not whole brick sets.
         """
+
+    @_abc_1.abstractmethod
+    def ExportRecords(
+        self,
+        request: _records_pb2.ExportRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_records_pb2.ExportRecordsResponse], _abc.AsyncIterator[_records_pb2.ExportRecordsResponse]]:
+        """Everything that is recorded, at one moment, in parts that belong together: each field in its order over all parts."""
+
+    @_abc_1.abstractmethod
+    def ImportRecords(
+        self,
+        request: _records_pb2.ImportRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_records_pb2.ImportRecordsResponse, _abc.Awaitable[_records_pb2.ImportRecordsResponse]]:
+        """Records everything at once, or nothing: then the answer has every reason. Fails with TOPOLOGY_NOT_EMPTY."""
+
+    @_abc_1.abstractmethod
+    def SetBrickOrder(
+        self,
+        request: _records_pb2.SetBrickOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_records_pb2.SetBrickOrderResponse, _abc.Awaitable[_records_pb2.SetBrickOrderResponse]]:
+        """Corrects the order of the bricks of a volume that was taken over, from what gluster says. The same order again is a
+        success. Fails with VOLUME_NOT_FOUND, TARGET_BUSY, and with INVALID_ARGUMENT for bricks that are not the volume's, or
+        a set with two bricks on one node.
+        """
+
+    @_abc_1.abstractmethod
+    def BackUp(
+        self,
+        request: _records_pb2.BackUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_records_pb2.BackUpResponse], _abc.AsyncIterator[_records_pb2.BackUpResponse]]:
+        """An archive of the whole database at one moment, the same for every database engine; see `brickyard db restore`."""
 
 def add_TopologyServiceServicer_to_server(servicer: TopologyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

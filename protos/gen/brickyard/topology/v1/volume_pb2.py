@@ -25,27 +25,27 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"brickyard/topology/v1/volume.proto\x12\x15\x62rickyard.topology.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x03\n\x06Volume\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x35\n\ndurability\x18\x05 \x01(\x0b\x32!.brickyard.topology.v1.Durability\x12\x0b\n\x03gid\x18\x06 \x01(\x03\x12\x0f\n\x07options\x18\x07 \x03(\t\x12\r\n\x05\x62lock\x18\x08 \x01(\x08\x12\x18\n\x10snapshot_enabled\x18\t \x01(\x08\x12\x17\n\x0fsnapshot_factor\x18\n \x01(\x02\x12,\n\x06\x62ricks\x18\x0b \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x31\n\x05state\x18\x0c \x01(\x0e\x32\".brickyard.topology.v1.VolumeState\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0coperation_id\x18\x0e \x01(\t\x12\x18\n\x10origin_volume_id\x18\x0f \x01(\t\x12:\n\rblock_hosting\x18\x10 \x01(\x0b\x32#.brickyard.topology.v1.BlockHosting\"\x9c\x01\n\x0c\x42lockHosting\x12\x17\n\x0f\x66ree_size_bytes\x18\x01 \x01(\x03\x12\x1b\n\x13reserved_size_bytes\x18\x02 \x01(\x03\x12\x18\n\x10\x62lock_volume_ids\x18\x03 \x03(\t\x12<\n\x0brestriction\x18\x04 \x01(\x0e\x32\'.brickyard.topology.v1.BlockRestriction\"\x86\x01\n\nDurability\x12\x33\n\x04type\x18\x01 \x01(\x0e\x32%.brickyard.topology.v1.DurabilityType\x12\x15\n\rreplica_count\x18\x02 \x01(\x05\x12\x12\n\ndata_count\x18\x03 \x01(\x05\x12\x18\n\x10redundancy_count\x18\x04 \x01(\x05\"\xaa\x02\n\x05\x42rick\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tvolume_id\x18\x02 \x01(\t\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x1c\n\x14thin_pool_size_bytes\x18\x07 \x01(\x03\x12 \n\x18pool_metadata_size_bytes\x18\x08 \x01(\x03\x12\x16\n\x0ethin_pool_name\x18\t \x01(\t\x12\x0f\n\x07lv_name\x18\n \x01(\t\x12.\n\x04role\x18\x0b \x01(\x0e\x32 .brickyard.topology.v1.BrickRole\x12\x11\n\tset_index\x18\x0c \x01(\x05\x12\x10\n\x08position\x18\r \x01(\x05*\x88\x01\n\x0e\x44urabilityType\x12\x1f\n\x1b\x44URABILITY_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44URABILITY_TYPE_NONE\x10\x01\x12\x1d\n\x19\x44URABILITY_TYPE_REPLICATE\x10\x02\x12\x1c\n\x18\x44URABILITY_TYPE_DISPERSE\x10\x03*T\n\tBrickRole\x12\x1a\n\x16\x42RICK_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x42RICK_ROLE_DATA\x10\x01\x12\x16\n\x12\x42RICK_ROLE_ARBITER\x10\x02*{\n\x10\x42lockRestriction\x12!\n\x1d\x42LOCK_RESTRICTION_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x42LOCK_RESTRICTION_LOCKED\x10\x01\x12&\n\"BLOCK_RESTRICTION_LOCKED_BY_UPDATE\x10\x02*z\n\x0bVolumeState\x12\x1c\n\x18VOLUME_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15VOLUME_STATE_CREATING\x10\x01\x12\x17\n\x13VOLUME_STATE_ACTIVE\x10\x02\x12\x19\n\x15VOLUME_STATE_DELETING\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"brickyard/topology/v1/volume.proto\x12\x15\x62rickyard.topology.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x03\n\x06Volume\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x35\n\ndurability\x18\x05 \x01(\x0b\x32!.brickyard.topology.v1.Durability\x12\x0b\n\x03gid\x18\x06 \x01(\x03\x12\x0f\n\x07options\x18\x07 \x03(\t\x12\r\n\x05\x62lock\x18\x08 \x01(\x08\x12\x18\n\x10snapshot_enabled\x18\t \x01(\x08\x12\x17\n\x0fsnapshot_factor\x18\n \x01(\x02\x12,\n\x06\x62ricks\x18\x0b \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x31\n\x05state\x18\x0c \x01(\x0e\x32\".brickyard.topology.v1.VolumeState\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0coperation_id\x18\x0e \x01(\t\x12\x18\n\x10origin_volume_id\x18\x0f \x01(\t\x12:\n\rblock_hosting\x18\x10 \x01(\x0b\x32#.brickyard.topology.v1.BlockHosting\x12\x1b\n\x13\x62rick_order_unknown\x18\x11 \x01(\x08\"\x9c\x01\n\x0c\x42lockHosting\x12\x17\n\x0f\x66ree_size_bytes\x18\x01 \x01(\x03\x12\x1b\n\x13reserved_size_bytes\x18\x02 \x01(\x03\x12\x18\n\x10\x62lock_volume_ids\x18\x03 \x03(\t\x12<\n\x0brestriction\x18\x04 \x01(\x0e\x32\'.brickyard.topology.v1.BlockRestriction\"\x86\x01\n\nDurability\x12\x33\n\x04type\x18\x01 \x01(\x0e\x32%.brickyard.topology.v1.DurabilityType\x12\x15\n\rreplica_count\x18\x02 \x01(\x05\x12\x12\n\ndata_count\x18\x03 \x01(\x05\x12\x18\n\x10redundancy_count\x18\x04 \x01(\x05\"\xaa\x02\n\x05\x42rick\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tvolume_id\x18\x02 \x01(\t\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x1c\n\x14thin_pool_size_bytes\x18\x07 \x01(\x03\x12 \n\x18pool_metadata_size_bytes\x18\x08 \x01(\x03\x12\x16\n\x0ethin_pool_name\x18\t \x01(\t\x12\x0f\n\x07lv_name\x18\n \x01(\t\x12.\n\x04role\x18\x0b \x01(\x0e\x32 .brickyard.topology.v1.BrickRole\x12\x11\n\tset_index\x18\x0c \x01(\x05\x12\x10\n\x08position\x18\r \x01(\x05*\x88\x01\n\x0e\x44urabilityType\x12\x1f\n\x1b\x44URABILITY_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44URABILITY_TYPE_NONE\x10\x01\x12\x1d\n\x19\x44URABILITY_TYPE_REPLICATE\x10\x02\x12\x1c\n\x18\x44URABILITY_TYPE_DISPERSE\x10\x03*T\n\tBrickRole\x12\x1a\n\x16\x42RICK_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x42RICK_ROLE_DATA\x10\x01\x12\x16\n\x12\x42RICK_ROLE_ARBITER\x10\x02*{\n\x10\x42lockRestriction\x12!\n\x1d\x42LOCK_RESTRICTION_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x42LOCK_RESTRICTION_LOCKED\x10\x01\x12&\n\"BLOCK_RESTRICTION_LOCKED_BY_UPDATE\x10\x02*z\n\x0bVolumeState\x12\x1c\n\x18VOLUME_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15VOLUME_STATE_CREATING\x10\x01\x12\x17\n\x13VOLUME_STATE_ACTIVE\x10\x02\x12\x19\n\x15VOLUME_STATE_DELETING\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brickyard.topology.v1.volume_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DURABILITYTYPE']._serialized_start=1174
-  _globals['_DURABILITYTYPE']._serialized_end=1310
-  _globals['_BRICKROLE']._serialized_start=1312
-  _globals['_BRICKROLE']._serialized_end=1396
-  _globals['_BLOCKRESTRICTION']._serialized_start=1398
-  _globals['_BLOCKRESTRICTION']._serialized_end=1521
-  _globals['_VOLUMESTATE']._serialized_start=1523
-  _globals['_VOLUMESTATE']._serialized_end=1645
+  _globals['_DURABILITYTYPE']._serialized_start=1203
+  _globals['_DURABILITYTYPE']._serialized_end=1339
+  _globals['_BRICKROLE']._serialized_start=1341
+  _globals['_BRICKROLE']._serialized_end=1425
+  _globals['_BLOCKRESTRICTION']._serialized_start=1427
+  _globals['_BLOCKRESTRICTION']._serialized_end=1550
+  _globals['_VOLUMESTATE']._serialized_start=1552
+  _globals['_VOLUMESTATE']._serialized_end=1674
   _globals['_VOLUME']._serialized_start=95
-  _globals['_VOLUME']._serialized_end=574
-  _globals['_BLOCKHOSTING']._serialized_start=577
-  _globals['_BLOCKHOSTING']._serialized_end=733
-  _globals['_DURABILITY']._serialized_start=736
-  _globals['_DURABILITY']._serialized_end=870
-  _globals['_BRICK']._serialized_start=873
-  _globals['_BRICK']._serialized_end=1171
+  _globals['_VOLUME']._serialized_end=603
+  _globals['_BLOCKHOSTING']._serialized_start=606
+  _globals['_BLOCKHOSTING']._serialized_end=762
+  _globals['_DURABILITY']._serialized_start=765
+  _globals['_DURABILITY']._serialized_end=899
+  _globals['_BRICK']._serialized_start=902
+  _globals['_BRICK']._serialized_end=1200
 # @@protoc_insertion_point(module_scope)

@@ -146,6 +146,7 @@ class Volume(_message.Message):
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     ORIGIN_VOLUME_ID_FIELD_NUMBER: _builtins.int
     BLOCK_HOSTING_FIELD_NUMBER: _builtins.int
+    BRICK_ORDER_UNKNOWN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """32 lower-case hex digits."""
     name: _builtins.str
@@ -168,6 +169,10 @@ class Volume(_message.Message):
     """Id of the running operation that holds the volume; empty when there is none."""
     origin_volume_id: _builtins.str
     """Id of the volume that it was copied from; empty when it was not. That volume may be gone."""
+    brick_order_unknown: _builtins.bool
+    """Whether the order of its bricks, and so which of them belong together, was only guessed when it was taken over from
+    Heketi, which does not record it. Set by the topology.
+    """
     @_builtins.property
     def durability(self) -> Global___Durability:
         """How the volume survives the loss of bricks."""
@@ -207,10 +212,11 @@ class Volume(_message.Message):
         operation_id: _builtins.str = ...,
         origin_volume_id: _builtins.str = ...,
         block_hosting: Global___BlockHosting | None = ...,
+        brick_order_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["block_hosting", b"block_hosting", "create_time", b"create_time", "durability", b"durability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "block_hosting", b"block_hosting", "bricks", b"bricks", "cluster_id", b"cluster_id", "create_time", b"create_time", "durability", b"durability", "gid", b"gid", "id", b"id", "name", b"name", "operation_id", b"operation_id", "options", b"options", "origin_volume_id", b"origin_volume_id", "size_bytes", b"size_bytes", "snapshot_enabled", b"snapshot_enabled", "snapshot_factor", b"snapshot_factor", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "block_hosting", b"block_hosting", "brick_order_unknown", b"brick_order_unknown", "bricks", b"bricks", "cluster_id", b"cluster_id", "create_time", b"create_time", "durability", b"durability", "gid", b"gid", "id", b"id", "name", b"name", "operation_id", b"operation_id", "options", b"options", "origin_volume_id", b"origin_volume_id", "size_bytes", b"size_bytes", "snapshot_enabled", b"snapshot_enabled", "snapshot_factor", b"snapshot_factor", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
