@@ -16,7 +16,7 @@ from services.common.credentials import issue_certificate
 from services.common.identity import Role
 from tests.e2e.system import DISK, Log
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 NODES = 3
 BRIDGE = "127.0.0.1"
 # Read-only but for a few directories, so not /opt.
