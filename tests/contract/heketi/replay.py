@@ -89,7 +89,7 @@ class Replay:
             if self.scenario.setup is not None and self.scenario.setup.before_command == number:
                 await self._set_up(self.scenario.setup)
             if number and number == self.scenario.reset_before:
-                self.stack.reset_mode()
+                await self._reset_mode()
             signers = self.scenario.signers
             self._signer = signers[number] if number < len(signers) else ("admin", "admin")
             for exchange in command.exchanges:
@@ -120,6 +120,15 @@ class Replay:
             if time.monotonic() > deadline:
                 raise Mismatch(f"still pending after {_POLL_TIMEOUT_S} s")
             # The queue has no other way to wait.
+            await asyncio.sleep(self.stack.poll_interval_s)
+
+    async def _reset_mode(self) -> None:
+        self.stack.reset_mode()
+        deadline = time.monotonic() + _POLL_TIMEOUT_S
+        while (await self._send("GET", "/admin")).json()["state"] != "normal":
+            if time.monotonic() > deadline:
+                raise Mismatch("the mode is not reset")
+            # A signal takes a moment.
             await asyncio.sleep(self.stack.poll_interval_s)
 
     async def _made(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
