@@ -27,11 +27,14 @@ from compose.lab.settings import STATE_FILE, LabConfig
 from compose.lab.teardown import remove_lab
 from compose.lab.waiting import Progress, wait_until
 from gateway.cli.rest_client import RestClient
-from services.common.credentials import TlsFiles, create_authority, issue_certificate
+from services.common.authority import create_authority, issue_certificate
+from services.common.credentials import TlsFiles
 from services.common.identity import Role
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST_ADDRESS = "10.77.0.1"
+# Where agents join by token.
+JOIN_PORT = 7403
 REST_PORT = 8080
 PORTS = {"topology": 7401, "allocator": 7402, "gateway": 7400}
 _START_WITHIN_S = 30.0
@@ -218,7 +221,10 @@ class Stack:
         module = {"topology": "services.topology", "allocator": "services.allocator", "gateway": "gateway"}[name]
         topology = ["--topology", f"{HOST_ADDRESS}:{PORTS['topology']}"]
         flags = {
-            "topology": ["--database", f"sqlite:///{self.directory}/topology.db"],
+            "topology": [
+                *("--database", f"sqlite:///{self.directory}/topology.db"),
+                *("--ca-dir", str(self.directory / "ca"), "--join-listen", f"{HOST_ADDRESS}:{JOIN_PORT}"),
+            ],
             "allocator": topology,
             "gateway": [
                 *topology,

@@ -16,6 +16,7 @@ from gateway.provisioning_options import provisioning_options, provisioning_sett
 from services.common.errors import BrickyardError
 from services.common.identity import Role
 from services.common.logs import get_logger
+from services.common.readiness import announce_ready
 from services.common.settings import (
     log_options,
     read_secret,
@@ -107,6 +108,7 @@ def main(
     insecure_plaintext: bool,
     grace_seconds: float,
     metrics_listen: str,
+    identity_poll_seconds: float,
     log_level: str,
     config: HeketiConfig,
     **others: Any,
@@ -130,6 +132,7 @@ def main(
         insecure_plaintext=insecure_plaintext,
         grace_seconds=grace_seconds,
         metrics_listen=metrics_listen,
+        identity_poll_seconds=identity_poll_seconds,
     )
     host, _, port = rest.rpartition(":")
     if ":" not in rest or not port.isdigit():
@@ -165,7 +168,7 @@ def main(
         _log.warning("config.obsolete", note=note)
 
     def announce(where: str) -> None:
-        print(f"brickyard-gateway ready on {where}", flush=True)  # noqa: T201 - the ready line is for whoever started it
+        announce_ready("brickyard-gateway", where)
 
     try:
         asyncio.run(run_gateway(settings, announce=announce))

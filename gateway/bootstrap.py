@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from brickyard.gateway.v1.operator_service_pb2_grpc import add_OperatorServiceServicer_to_server
+from brickyard.topology.v1 import identity_service_pb2, identity_service_pb2_grpc
 from brickyard.topology.v1.operation_pb2 import Operation
 from brickyard.topology.v1.volume_pb2 import Brick
 from gateway.clients import Addresses, AgentCaller, Clients
@@ -36,11 +37,13 @@ from gateway.usecases.state import StateUseCases
 from services.common.channels import MAX_MESSAGE_BYTES
 from services.common.errors import FailedPreconditionError
 from services.common.interceptors import AioServerInterceptor
+from services.common.keeper import keep_identity
 from services.common.logs import get_logger
 from services.common.metrics import MetricsServer
 from services.common.reasons import Reason
 from services.common.server import bind
 from services.common.settings import ServerSettings
+from services.common.trust import TrustList
 
 _log = get_logger()
 
@@ -121,9 +124,11 @@ def _rest_socket(settings: RestSettings) -> socket.socket:
     return bound
 
 
-def _operator_server(settings: ServerSettings, servicer: OperatorServicer) -> tuple[grpc.aio.Server, Any]:
+def _operator_server(
+    settings: ServerSettings, servicer: OperatorServicer, trust: TrustList
+) -> tuple[grpc.aio.Server, Any]:
     server = grpc.aio.server(
-        interceptors=[AioServerInterceptor(ACCESS, trust_plaintext=settings.insecure_plaintext)],
+        interceptors=[AioServerInterceptor(ACCESS, trust_plaintext=settings.insecure_plaintext, trust=trust)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -155,7 +160,11 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     rest_socket = _rest_socket(settings.rest)
-    clients = Clients(settings.addresses)
+    trust = TrustList()
+    keeper = keep_identity(
+        settings.operator, settings.addresses.topology, trust, identity_service_pb2, identity_service_pb2_grpc
+    )
+    clients = Clients(settings.addresses, trust)
     agents = MeasuredAgents(clients.agents)
     collector = FactsCollector(health=clients.health, agents=agents, interval_s=settings.facts_interval_s)
     engine, use_cases = _core(settings, clients, agents, collector.look_again)
@@ -167,7 +176,9 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
         health=clients.health, allocator=clients.allocator, collector=collector, settings=settings.provisioning
     )
     agents.metrics = metrics = Metrics(health=state, use_cases=use_cases)
-    operator, checks = _operator_server(settings.operator, OperatorServicer(use_cases, clients.operations, state))
+    operator, checks = _operator_server(
+        settings.operator, OperatorServicer(use_cases, clients.operations, state), trust
+    )
     addresses = [bind(operator, address, settings.operator) for address in settings.operator.listen]
     whole = StateUseCases(topology=clients.topology, agents=agents)
     app = build_app(use_cases, settings.heketi, health=state, state=whole, monitor=metrics)
@@ -209,6 +220,8 @@ async def run_gateway(settings: GatewaySettings, *, announce: Callable[[str], No
     await clients.close()
     if figures is not None:
         figures.stop()
+    if keeper is not None:
+        await asyncio.to_thread(keeper.stop)
     _log.info("server.stopped")
 
 

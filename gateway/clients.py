@@ -19,6 +19,7 @@ from services.common.credentials import TlsFiles
 from services.common.errors import BrickyardError, FailedPreconditionError, TimeLimitError, UnavailableError
 from services.common.identity import Role
 from services.common.reasons import Reason
+from services.common.trust import TrustList
 
 # Tells an agent that serves several simulated nodes which one is meant; a real agent checks that it is the one.
 NODE_KEY = "brickyard-node"
@@ -62,8 +63,9 @@ class AgentCaller(Protocol):
 class Agents:
     """Channels to the agents, one a node, opened at the first call."""
 
-    def __init__(self, addresses: Addresses) -> None:
+    def __init__(self, addresses: Addresses, trust: TrustList | None = None) -> None:
         self._addresses = addresses
+        self._trust = trust if trust is not None else TrustList()
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._with_agent: set[str] = set()
 
@@ -86,9 +88,16 @@ class Agents:
             epoch: Of the operation that the change is of; the agent refuses epochs that are over. 0 = of none.
 
         Raises:
-            UnavailableError: AGENT_UNREACHABLE, the agent does not answer; names the node and the address.
+            UnavailableError: AGENT_UNREACHABLE, the agent does not answer, or its certificates are revoked; names the
+                node and the address.
             BrickyardError: What the agent raised.
         """
+        if self._trust.bars(Role.AGENT, hostname):
+            raise UnavailableError(
+                Reason.AGENT_UNREACHABLE,
+                f"the certificates of the agent of node {hostname} are revoked; let it join again with a new token",
+                hostname=hostname,
+            )
         ask = partial(self._ask, hostname, method, request, timeout_s=timeout_s, epoch=epoch)
         if not self._addresses.ssh_bridge or hostname in self._with_agent:
             return await ask(target=self._target(hostname))
@@ -138,14 +147,15 @@ class Agents:
 class Clients:
     """Stubs of topology and allocator, and the agents."""
 
-    def __init__(self, addresses: Addresses) -> None:
+    def __init__(self, addresses: Addresses, trust: TrustList | None = None) -> None:
+        """`trust` tells of nodes that must not be called any more; None = there are none."""
         self._topology_channel = open_aio_channel(addresses.topology, addresses.tls, role=Role.TOPOLOGY)
         self._allocator_channel = open_aio_channel(addresses.allocator, addresses.tls, role=Role.ALLOCATOR)
         self.topology: Any = TopologyServiceStub(self._topology_channel)
         self.operations: Any = OperationServiceStub(self._topology_channel)
         self.health: Any = HealthServiceStub(self._topology_channel)
         self.allocator: Any = AllocatorServiceStub(self._allocator_channel)
-        self.agents = Agents(addresses)
+        self.agents = Agents(addresses, trust)
 
     async def close(self) -> None:
         """Closes all channels."""

@@ -8,6 +8,7 @@ import click
 
 from gateway.cli.agent import agent
 from gateway.cli.agent_deploy import deploy
+from gateway.cli.agent_token import token as agent_token
 from gateway.cli.ca import ca
 from gateway.cli.cluster import cluster
 from gateway.cli.completion import completion
@@ -177,6 +178,7 @@ for noun in (
 ):
     main.add_command(noun)
 agent.add_command(deploy)
+agent.add_command(agent_token)
 cluster.add_command(rebalance_plan)
 for verb in (dump, backup, restore):
     db.add_command(verb)

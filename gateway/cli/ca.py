@@ -1,12 +1,30 @@
-"""`brickyard ca`: certificates of services, agents and operators."""
+"""`brickyard ca`: the certificate authority, certificates of services and operators, and their revocation."""
 
+import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.connection import told_to_user
+from gateway.cli.connection import grpc_options, told_to_user
+from gateway.cli.output import as_fields, json_option, say_json
 from gateway.cli.progress import say
 from services.common.identity import Role
+
+if TYPE_CHECKING:
+    from gateway.cli.connection import Connection
+
+_ROLES = [role.value for role in Role if role not in {Role.LOCAL, Role.STRANGER}]
+_topology = grpc_options(
+    "--topology", default="127.0.0.1:7401", envvar="BRICKYARD_TOPOLOGY", what="the topology service"
+)
+_directory = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Directory of `brickyard ca init`.",
+)
 
 
 @click.group()
@@ -30,7 +48,7 @@ Example:
 )
 def ca_init(directory: Path) -> None:
     """Makes a certificate authority; its key never leaves this directory."""
-    from services.common.credentials import create_authority  # noqa: PLC0415 - other commands need none of it
+    from services.common.authority import create_authority  # noqa: PLC0415 - other commands need none of it
 
     with told_to_user():
         path = create_authority(directory)
@@ -44,16 +62,10 @@ Example:
   brickyard ca issue --dir /etc/brickyard/ca --role agent --name 10.0.0.11 --host 10.0.0.11 --out agent-10.0.0.11
 """,
 )
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of `brickyard ca init`.",
-)
+@_directory
 @click.option(
     "--role",
-    type=click.Choice([role.value for role in Role if role is not Role.LOCAL]),
+    type=click.Choice(_ROLES),
     required=True,
     help="What the process is.",
 )
@@ -62,10 +74,199 @@ Example:
     "--host", "hosts", multiple=True, help="Host name or IP address under which it is reached. May be repeated."
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Directory for the files.")
-def ca_issue(directory: Path, role: str, name: str, hosts: tuple[str, ...], out: Path) -> None:
-    """Issues a certificate for one process: ca.pem, cert.pem and key.pem."""
-    from services.common.credentials import issue_certificate  # noqa: PLC0415 - other commands need none of it
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0.001, max=24 * 3650),
+    default=24.0 * 365,
+    show_default=True,
+    help="How long it is valid. A running service renews it at two thirds, and it is valid as long again.",
+)
+def ca_issue(*, directory: Path, role: str, name: str, hosts: tuple[str, ...], out: Path, hours: float) -> None:
+    """Issues a certificate for one process: ca.pem, cert.pem and key.pem.
+
+    Agents better join by a token, so that their keys never leave their nodes: brickyard agent token NODE.
+    """
+    from datetime import timedelta  # noqa: PLC0415 - the same
+
+    from services.common.authority import issue_certificate  # noqa: PLC0415 - other commands need none of it
 
     with told_to_user():
-        files = issue_certificate(directory, out, role=Role(role), name=name, hosts=hosts)
+        files = issue_certificate(
+            directory, out, role=Role(role), name=name, hosts=hosts, lifetime=timedelta(hours=hours)
+        )
     say(f"made {files.certificate}; start the process with --tls-dir {out}")
+
+
+@ca.command(
+    "rotate",
+    epilog="""\b
+Examples, in this order, while all processes run:
+  brickyard ca rotate --dir /etc/brickyard/ca              # a new authority is trusted beside the old one
+  brickyard ca rotate --dir /etc/brickyard/ca --activate   # a minute later: it signs, and everybody renews
+  brickyard ca retire --dir /etc/brickyard/ca ...          # a minute later: the old one is not trusted any more
+""",
+)
+@_directory
+@click.option("--activate", is_flag=True, help="Second step: the new authority signs.")
+def ca_rotate(*, directory: Path, activate: bool) -> None:
+    """Changes the authority in steps while everything runs; each process follows within seconds.
+
+    A process that is away during a step misses it: agents that were away for the whole of it join again by token,
+    services get a new certificate with brickyard ca issue.
+    """
+    from services.common import authority  # noqa: PLC0415 - other commands need none of it
+
+    with told_to_user():
+        if not activate:
+            changed = authority.add_successor(directory)
+            pins = ", ".join(authority.pin_of(each) for each in changed.trusted)
+            say(f"trusted are now: {pins}; {changed.pin} signs still")
+            say(f"when every process has learned it, in a minute: brickyard ca rotate --activate --dir {directory}")
+            return
+        changed = authority.activate_successor(directory)
+    say(f"{changed.pin} signs from now on; certificates of the old one are good still, and are renewed at once")
+    say("operators need new ones, with ca.pem: brickyard ca issue --role operator")
+    say(f"then: brickyard ca retire --dir {directory} --topology HOST:PORT")
+
+
+@ca.command(
+    "retire",
+    epilog="""\b
+Example:
+  brickyard ca retire --dir /etc/brickyard/ca --topology 10.0.0.2:7401 --tls-dir /etc/brickyard/operator
+""",
+)
+@_directory
+@click.option("--force", is_flag=True, help="Also when certificates of the old authority are still good; ask nobody.")
+@_topology
+def ca_retire(*, directory: Path, force: bool, connection: "Connection") -> None:
+    """Ends a change of the authority: the old one is not trusted any more.
+
+    Refused while processes have certificates of the old one, which would be cut off.
+    """
+    from services.common import authority  # noqa: PLC0415 - other commands need none of it
+
+    with told_to_user(connection):
+        signer = authority.Authority(directory).pin
+        old = [] if force else asyncio.run(_of_others(connection, signer))
+        if old:
+            raise click.ClickException(
+                f"certificates of the old authority are still in use, the latest of: {', '.join(old)}; wait until they "
+                "are renewed, revoke them, or cut them off with --force"
+            )
+        authority.drop_predecessors(directory)
+    say(f"only {signer} is trusted from now on")
+
+
+async def _of_others(connection: "Connection", signer: str) -> list[str]:
+    """Owners whose latest certificate, not revoked, is of another authority."""
+    latest: dict[tuple[int, str], Any] = {}
+    for each in await _list(connection):
+        before = latest.get((each.role, each.name))
+        if not each.revoked and (before is None or before.issue_time.ToNanoseconds() < each.issue_time.ToNanoseconds()):
+            latest[each.role, each.name] = each
+    return [f"{_role_name(role)} {name}" for (role, name), each in latest.items() if each.authority_pin != signer]
+
+
+@ca.command(
+    "pin",
+    epilog="""\b
+Example:
+  brickyard ca pin --dir /etc/brickyard/ca
+""",
+)
+@_directory
+def ca_pin(directory: Path) -> None:
+    """Prints the pin of the authority: SHA-256 of its public key, by which agents know it when they join."""
+    from services.common.authority import Authority  # noqa: PLC0415 - other commands need none of it
+
+    with told_to_user():
+        say(Authority(directory).pin)
+
+
+@ca.command(
+    "list",
+    epilog="""\b
+Example:
+  brickyard ca list --topology 10.0.0.2:7401 --tls-dir /etc/brickyard/operator
+""",
+)
+@json_option
+@_topology
+def ca_list(*, as_json: bool, connection: "Connection") -> None:
+    """Lists certificates that have not ended: those signed by the topology, and those that services call with."""
+    with told_to_user(connection):
+        certificates = asyncio.run(_list(connection))
+    if as_json:
+        say_json({"certificates": [as_fields(each) for each in certificates]})
+        return
+    for each in certificates:
+        state = "revoked" if each.revoked else f"until {each.expire_time.ToJsonString()}"
+        pin = each.authority_pin.removeprefix("sha256:")[:8] or "unknown"
+        say(f"{_role_name(each.role):9} {each.name:24} {state:27} CA {pin:8} serial {each.serial}")
+
+
+@ca.command(
+    "revoke",
+    epilog="""\b
+Examples:
+  brickyard ca revoke --role agent --name 10.0.0.11 --topology 10.0.0.2:7401 --tls-dir /etc/brickyard/operator
+  brickyard ca revoke --serial 5f3a...  --topology 10.0.0.2:7401 --tls-dir /etc/brickyard/operator
+""",
+)
+@click.option("--role", type=click.Choice(_ROLES), help="What the owner is; with --name.")
+@click.option("--name", help="Name of the owner; of an agent the node's management host name.")
+@click.option("--serial", help="One certificate, by its serial number as `brickyard ca list` shows it.")
+@_topology
+def ca_revoke(*, role: str | None, name: str | None, serial: str | None, connection: "Connection") -> None:
+    """Makes certificates count for nothing: all that an owner has now, or one. All servers know it within seconds."""
+    if bool(serial) == bool(role or name) or bool(role) != bool(name):
+        raise click.UsageError("give either --role and --name, or --serial")
+    with told_to_user(connection):
+        asyncio.run(_revoke(connection, role, name, serial))
+    if serial:
+        say(f"certificate {serial} is revoked")
+        return
+    say(f"all certificates that {role} {name} has now are revoked")
+    if role == Role.AGENT.value:
+        say(f"should the node come back: brickyard agent token {name}")
+
+
+def _role_name(number: Any) -> str:
+    from brickyard.topology.v1.identity_pb2 import IdentityRole  # noqa: PLC0415 - slow to load
+
+    return IdentityRole.Name(number).removeprefix("IDENTITY_ROLE_").lower()
+
+
+async def _list(connection: "Connection") -> list[Any]:
+    from brickyard.topology.v1.identity_service_pb2 import ListCertificatesRequest  # noqa: PLC0415 - slow to load
+    from gateway.cli.connection import identity_stub  # noqa: PLC0415 - the same
+    from services.common.channels import call_aio  # noqa: PLC0415 - the same
+
+    found: list[Any] = []
+    token = ""
+    async with identity_stub(connection) as stub:
+        while True:
+            page = await call_aio(stub.ListCertificates, ListCertificatesRequest(page_size=1000, page_token=token))
+            found += page.certificates
+            token = page.next_page_token
+            if not token:
+                return sorted(found, key=lambda each: (each.role, each.name, each.expire_time.ToNanoseconds()))
+
+
+async def _revoke(connection: "Connection", role: str | None, name: str | None, serial: str | None) -> None:
+    from brickyard.topology.v1 import identity_pb2  # noqa: PLC0415 - slow to load
+    from brickyard.topology.v1.identity_service_pb2 import (  # noqa: PLC0415 - the same
+        CertificateOwner,
+        RevokeCertificatesRequest,
+    )
+    from gateway.cli.connection import identity_stub  # noqa: PLC0415 - the same
+    from services.common.channels import call_aio  # noqa: PLC0415 - the same
+
+    if serial:
+        request = RevokeCertificatesRequest(serial=serial)
+    else:
+        number = identity_pb2.IdentityRole.Value(f"IDENTITY_ROLE_{(role or '').upper()}")
+        request = RevokeCertificatesRequest(owner=CertificateOwner(role=number, name=name or ""))
+    async with identity_stub(connection) as stub:
+        await call_aio(stub.RevokeCertificates, request)

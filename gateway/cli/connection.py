@@ -197,6 +197,16 @@ async def topology_stub(connection: Connection) -> AsyncIterator[Any]:
 
 
 @contextlib.asynccontextmanager
+async def identity_stub(connection: Connection) -> AsyncIterator[Any]:
+    """The stub of a topology's IdentityService."""
+    from brickyard.topology.v1.identity_service_pb2_grpc import IdentityServiceStub  # noqa: PLC0415 - slow to load
+    from services.common.identity import Role  # noqa: PLC0415 - the same
+
+    async with _channel(connection, Role.TOPOLOGY) as channel:
+        yield IdentityServiceStub(channel)
+
+
+@contextlib.asynccontextmanager
 async def _channel(connection: Connection, role: "Role") -> "AsyncIterator[grpc.aio.Channel]":
     from services.common.channels import open_aio_channel  # noqa: PLC0415 - slow to load
     from services.common.credentials import TlsFiles  # noqa: PLC0415 - the same

@@ -38,6 +38,7 @@ def main(
     insecure_plaintext: bool,
     grace_seconds: float,
     metrics_listen: str,
+    identity_poll_seconds: float,
     log_level: str,
 ) -> None:
     """Plans where the bricks of a volume go, from the inventory that it reads from topology."""
@@ -57,6 +58,7 @@ def main(
         insecure_plaintext=insecure_plaintext,
         grace_seconds=grace_seconds,
         metrics_listen=metrics_listen,
+        identity_poll_seconds=identity_poll_seconds,
     )
     try:
         run_allocator(settings, topology=topology, weights=weights)

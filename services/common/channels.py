@@ -12,6 +12,7 @@ from services.common.context import REQUEST_ID_KEY, request_id
 from services.common.credentials import TlsFiles, channel_credentials
 from services.common.errors import InvalidArgumentError, UnavailableError, from_rpc_error
 from services.common.identity import Role, role_hostname
+from services.common.live_channels import LiveAioChannel, LiveChannel
 from services.common.reasons import Reason
 from services.common.tracing import aio_interceptors, traced
 
@@ -117,7 +118,7 @@ def _resolved(part: str) -> list[tuple[_Address, int]]:
 
 
 def open_channel(target: str, tls: TlsFiles | None, *, role: Role | None = None) -> grpc.Channel:
-    """A threaded channel to one server or to several.
+    """A threaded channel to one server or to several. It follows the certificate as that is renewed.
 
     Args:
         target: Where they listen; see `target_of`. A call goes to another one when its server goes away.
@@ -127,12 +128,15 @@ def open_channel(target: str, tls: TlsFiles | None, *, role: Role | None = None)
     Raises:
         InvalidArgumentError: An address is none.
         UnavailableError: A name in a list cannot be resolved.
+        FailedPreconditionError: The certificate's files cannot be used.
     """
     target, several = target_of(target)
     if tls is None or target.startswith("unix:"):
         return traced(grpc.insecure_channel(target, options=channel_options(several=several)))
     options = channel_options(_server_name(role), several=several)
-    return traced(grpc.secure_channel(target, channel_credentials(tls), options=options))
+    return traced(
+        LiveChannel(lambda: grpc.secure_channel(target, channel_credentials(tls), options=options), tls.stamp)
+    )
 
 
 def open_aio_channel(target: str, tls: TlsFiles | None, *, role: Role | None = None) -> grpc.aio.Channel:
@@ -142,7 +146,12 @@ def open_aio_channel(target: str, tls: TlsFiles | None, *, role: Role | None = N
         options = channel_options(several=several)
         return grpc.aio.insecure_channel(target, options=options, interceptors=aio_interceptors())
     options = channel_options(_server_name(role), several=several)
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options, interceptors=aio_interceptors())
+    return LiveAioChannel(
+        lambda: grpc.aio.secure_channel(
+            target, channel_credentials(tls), options=options, interceptors=aio_interceptors()
+        ),
+        tls.stamp,
+    )
 
 
 def _metadata(extra: Sequence[tuple[str, str]]) -> tuple[tuple[str, str | bytes], ...]:

@@ -22,6 +22,8 @@ class Role(StrEnum):
     OPERATOR = "operator"
     # Whoever reaches a Unix socket in a 0700 directory, or plain TCP that was asked for by name.
     LOCAL = "local"
+    # Whoever shows no certificate, where a server takes such calls: to join.
+    STRANGER = "stranger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Identity:
 
     role: Role
     name: str
+
+    @property
+    def uri(self) -> str:
+        """As it stands in the certificate."""
+        return role_uri(self.role, self.name)
 
 
 def role_uri(role: Role, name: str) -> str:
@@ -53,7 +60,7 @@ def identity_from_names(names: Iterable[str]) -> Identity | None:
     if len(found) != 1 or len(found[0]) != 2:
         return None
     role, name = found[0]
-    if role not in {each.value for each in Role} or role == Role.LOCAL.value or not name:
+    if role not in {each.value for each in Role} or role in {Role.LOCAL, Role.STRANGER} or not name:
         return None
     return Identity(Role(role), name)
 

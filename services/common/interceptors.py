@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 
 from services.common import tracing
-from services.common.context import REQUEST_ID_KEY, enter_request
+from services.common.certificates import Certificate, read_certificate
+from services.common.context import REQUEST_ID_KEY, enter_caller, enter_request
 from services.common.errors import (
     BrickyardError,
     InternalError,
@@ -18,13 +19,14 @@ from services.common.errors import (
     UnauthenticatedError,
     to_status,
 )
-from services.common.identity import AccessPolicy, Identity, Role, identity_from_names
+from services.common.identity import AccessPolicy, Identity, Role
 from services.common.logs import get_logger
 from services.common.metrics import observe_rpc
 from services.common.reasons import Reason
+from services.common.trust import TrustList
 
 _log = get_logger()
-_SAN = "x509_subject_alternative_name"
+_PEM = "x509_pem_cert"
 _TRANSPORT = "transport_security_type"
 # Which threads a handler wants instead of the server's own; grpc looks for it on the handler.
 _POOL = "experimental_thread_pool"
@@ -32,30 +34,51 @@ _POOL = "experimental_thread_pool"
 _QUIET_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 
-def _caller(context: Any, *, trust_plaintext: bool) -> Identity:
+def shown_pem(context: Any) -> bytes:
+    """The certificate of a call's client, which the handshake has checked, as PEM; empty when it shows none."""
     auth: dict[str, Sequence[bytes]] = context.auth_context()
-    if auth.get(_TRANSPORT, (b"",))[0] == b"ssl":
-        identity = identity_from_names(name.decode(errors="replace") for name in auth.get(_SAN, ()))
-        if identity is None:
-            raise UnauthenticatedError(Reason.UNAUTHENTICATED, "the client's certificate names no role")
-        return identity
+    return auth.get(_PEM, (b"",))[0]
+
+
+def shown_certificate(context: Any) -> Certificate | None:
+    """What the certificate of a call's client says; None when it shows none."""
+    pem = shown_pem(context)
+    return read_certificate(pem) if pem else None
+
+
+def _caller(context: Any, *, trust_plaintext: bool, strangers: bool) -> tuple[Identity, Certificate | None]:
+    auth: dict[str, Sequence[bytes]] = context.auth_context()
     peer: str = context.peer()
+    if auth.get(_TRANSPORT, (b"",))[0] == b"ssl":
+        certificate = shown_certificate(context)
+        if strangers:
+            return Identity(Role.STRANGER, peer), None
+        if certificate is None or certificate.identity is None:
+            raise UnauthenticatedError(Reason.UNAUTHENTICATED, "the client's certificate names no role")
+        return certificate.identity, certificate
     if peer.startswith("unix:") or trust_plaintext:
-        return Identity(Role.LOCAL, peer)
+        return Identity(Role.LOCAL, peer), None
     raise UnauthenticatedError(Reason.UNAUTHENTICATED, "plain connections are refused; use a client certificate")
 
 
 class _Guard:
     """The decisions around a call, for both kinds of server."""
 
-    def __init__(self, policy: AccessPolicy, *, trust_plaintext: bool) -> None:
+    def __init__(
+        self, policy: AccessPolicy, *, trust_plaintext: bool, trust: TrustList | None, strangers: bool
+    ) -> None:
         self._policy = policy
         self._trust_plaintext = trust_plaintext
+        self._trust = trust if trust is not None else TrustList()
+        self._strangers = strangers
 
     def enter(self, method: str, context: Any) -> Identity:
         given = dict(context.invocation_metadata()).get(REQUEST_ID_KEY)
         enter_request(given if isinstance(given, str) else None)
-        caller = _caller(context, trust_plaintext=self._trust_plaintext)
+        caller, certificate = _caller(context, trust_plaintext=self._trust_plaintext, strangers=self._strangers)
+        enter_caller(caller)
+        if certificate is not None:
+            self._trust.check(certificate)
         if not self._policy.permits(method, caller):
             raise PermissionDeniedError(
                 Reason.ROLE_NOT_ALLOWED,
@@ -64,6 +87,13 @@ class _Guard:
                 method=method,
             )
         return caller
+
+    def go_on(self, context: Any) -> None:
+        """Before each further item of a stream: its caller may have been shut out meanwhile."""
+        certificate = shown_certificate(context)
+        if certificate is not None:
+            # One that merely ended was good when the stream began, and its client has a newer one by now.
+            self._trust.check_revoked(certificate)
 
     @staticmethod
     def leave(
@@ -102,8 +132,16 @@ class _Guard:
 class ServerInterceptor(grpc.ServerInterceptor):
     """For the threaded server."""
 
-    def __init__(self, policy: AccessPolicy, *, trust_plaintext: bool = False) -> None:
-        self._guard = _Guard(policy, trust_plaintext=trust_plaintext)
+    def __init__(
+        self,
+        policy: AccessPolicy,
+        *,
+        trust_plaintext: bool = False,
+        trust: TrustList | None = None,
+        strangers: bool = False,
+    ) -> None:
+        """See _Guard: `trust` tells of revoked certificates, `strangers` take calls without any."""
+        self._guard = _Guard(policy, trust_plaintext=trust_plaintext, trust=trust, strangers=strangers)
 
     def intercept_service(
         self,
@@ -160,7 +198,9 @@ class ServerInterceptor(grpc.ServerInterceptor):
             with tracing.rpc_served(method, context, current=False) as span:
                 try:
                     caller = self._guard.enter(method, context)
-                    yield from call(request, context)
+                    for item in call(request, context):
+                        self._guard.go_on(context)
+                        yield item
                 except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
                     failure = self._guard.translate(error)
                 finally:
@@ -176,8 +216,16 @@ class ServerInterceptor(grpc.ServerInterceptor):
 class AioServerInterceptor(grpc.aio.ServerInterceptor):
     """For the asyncio server."""
 
-    def __init__(self, policy: AccessPolicy, *, trust_plaintext: bool = False) -> None:
-        self._guard = _Guard(policy, trust_plaintext=trust_plaintext)
+    def __init__(
+        self,
+        policy: AccessPolicy,
+        *,
+        trust_plaintext: bool = False,
+        trust: TrustList | None = None,
+        strangers: bool = False,
+    ) -> None:
+        """See _Guard: `trust` tells of revoked certificates, `strangers` take calls without any."""
+        self._guard = _Guard(policy, trust_plaintext=trust_plaintext, trust=trust, strangers=strangers)
 
     async def intercept_service(
         self,
@@ -229,6 +277,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
                 try:
                     caller = self._guard.enter(method, context)
                     async for item in call(request, context):
+                        self._guard.go_on(context)
                         yield item
                 except Exception as error:  # noqa: BLE001 - the outermost frame: everything is mapped here
                     failure = self._guard.translate(error)

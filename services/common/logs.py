@@ -66,3 +66,15 @@ def set_level_of_logs(level: str) -> None:
 def get_logger() -> Any:
     """A logger; events are named noun.verb, everything else is key and value."""
     return structlog.get_logger()
+
+
+def audit(event: str, **fields: object) -> None:
+    """Writes a line about a change and who asked for it, whatever the least severity of the logs is.
+
+    Args:
+        event: What happened, as noun.verb.
+        fields: Who, to what, in which operation.
+    """
+    structlog.wrap_logger(structlog.PrintLogger(sys.stderr), wrapper_class=structlog.BoundLogger).info(
+        event, audit=True, **fields
+    )

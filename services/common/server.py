@@ -18,8 +18,10 @@ from services.common.identity import AccessPolicy
 from services.common.interceptors import ServerInterceptor
 from services.common.logs import get_logger
 from services.common.metrics import MetricsServer
+from services.common.readiness import announce_ready
 from services.common.reasons import Reason
 from services.common.settings import ServerSettings
+from services.common.trust import TrustList
 
 _log = get_logger()
 _HEALTH_INTERVAL_S = 5.0
@@ -50,6 +52,10 @@ class RunningServer:
         workers: int = 32,
         with_reflection: bool = True,
         check_ready: Callable[[], None] | None = None,
+        trust: TrustList | None = None,
+        strangers: bool = False,
+        most_request_bytes: int = MAX_MESSAGE_BYTES,
+        most_calls: int | None = None,
     ) -> None:
         """Binds, registers and starts.
 
@@ -60,6 +66,10 @@ class RunningServer:
             workers: Threads for calls.
             with_reflection: Whether grpcurl may ask what there is.
             check_ready: Raises when the process cannot work (no database, no tools); health follows it.
+            trust: Which certificates are revoked; None = none is.
+            strangers: Whether clients need no certificate; the policy then names what Role.STRANGER may do.
+            most_request_bytes: A larger request is refused before it is read.
+            most_calls: More calls at a time are refused with RESOURCE_EXHAUSTED; None = they wait for a thread.
 
         Raises:
             FailedPreconditionError: An address cannot be bound.
@@ -67,9 +77,12 @@ class RunningServer:
         self._grace_s = settings.grace_s
         self._server = grpc.server(
             ThreadPoolExecutor(max_workers=workers, thread_name_prefix="rpc"),
-            interceptors=[ServerInterceptor(policy, trust_plaintext=settings.insecure_plaintext)],
+            interceptors=[
+                ServerInterceptor(policy, trust_plaintext=settings.insecure_plaintext, trust=trust, strangers=strangers)
+            ],
+            maximum_concurrent_rpcs=most_calls,
             options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", most_request_bytes),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
                 # Clients keep idle connections alive every 12 s.
@@ -86,7 +99,7 @@ class RunningServer:
             served = [name for name in self._names if name]
             reflection.enable_server_reflection([*served, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         self._metrics = MetricsServer(settings.metrics_listen) if settings.metrics_listen else None
-        self.addresses = [bind(self._server, address, settings) for address in settings.listen]
+        self.addresses = [bind(self._server, address, settings, strangers=strangers) for address in settings.listen]
         self._check_ready = check_ready
         self._stopping = threading.Event()
         self._set_health()
@@ -122,8 +135,10 @@ class RunningServer:
             self._metrics.stop()
 
 
-def bind(server: grpc.Server | grpc.aio.Server, address: str, settings: ServerSettings) -> str:
-    """Binds one address and returns it with its real port.
+def bind(
+    server: grpc.Server | grpc.aio.Server, address: str, settings: ServerSettings, *, strangers: bool = False
+) -> str:
+    """Binds one address and returns it with its real port; `strangers` need no certificate.
 
     Raises:
         FailedPreconditionError: The address is taken or not of this machine.
@@ -134,7 +149,7 @@ def bind(server: grpc.Server | grpc.aio.Server, address: str, settings: ServerSe
             return address
         host = address.rpartition(":")[0]
         if settings.tls is not None:
-            port = server.add_secure_port(address, server_credentials(settings.tls))
+            port = server.add_secure_port(address, server_credentials(settings.tls, strangers=strangers))
         else:
             port = server.add_insecure_port(address)
     except RuntimeError as error:
@@ -145,17 +160,17 @@ def bind(server: grpc.Server | grpc.aio.Server, address: str, settings: ServerSe
 
 
 def run_until_stopped(server: RunningServer, *, process: str, on_stop: Callable[[], None] | None = None) -> None:
-    """Prints the ready line, waits for SIGTERM or SIGINT, and stops gracefully.
+    """Tells that it is ready, waits for SIGTERM or SIGINT, and stops gracefully.
 
     Args:
         server: The started server.
-        process: Name for the ready line, which is `PROCESS ready on ADDRESS ...` on stdout.
+        process: Name for the ready line; see announce_ready.
         on_stop: Called after the last RPC ended.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    print(f"{process} ready on {' '.join(server.addresses)}", flush=True)  # noqa: T201 - the ready line is for whoever started it
+    announce_ready(process, " ".join(server.addresses))
     _log.info("server.ready", addresses=server.addresses)
     stop.wait()
     _log.info("server.stopping")

@@ -28,6 +28,7 @@ class ServerSettings:
         insecure_plaintext: Whether plain TCP was asked for by name; everybody who reaches it is trusted.
         grace_s: Seconds that running calls get when the process is told to stop.
         metrics_listen: "HOST:PORT" for Prometheus, without certificates; empty = nowhere.
+        identity_poll_s: How often it asks which certificates are revoked, and whether its own is to be renewed.
     """
 
     listen: tuple[str, ...]
@@ -35,6 +36,7 @@ class ServerSettings:
     insecure_plaintext: bool
     grace_s: float
     metrics_listen: str = ""
+    identity_poll_s: float = 5.0
 
 
 def load_file(context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -165,6 +167,13 @@ def server_options(default_listen: str) -> Callable[[_Command], _Command]:
 
     def decorate(command: _Command) -> _Command:
         command = click.option(
+            "--identity-poll-seconds",
+            type=click.FloatRange(min=0.05, max=300),
+            default=5.0,
+            show_default=True,
+            help="How often to ask which certificates are revoked, and whether the own one is to be renewed.",
+        )(command)
+        command = click.option(
             "--grace-seconds",
             type=click.FloatRange(min=0),
             default=10.0,
@@ -203,6 +212,7 @@ def server_settings(
     insecure_plaintext: bool,
     grace_seconds: float,
     metrics_listen: str = "",
+    identity_poll_seconds: float = 5.0,
 ) -> ServerSettings:
     """Checks the flags of `server_options` together.
 
@@ -223,6 +233,7 @@ def server_settings(
         insecure_plaintext=insecure_plaintext,
         grace_s=grace_seconds,
         metrics_listen=metrics_listen,
+        identity_poll_s=identity_poll_seconds,
     )
 
 

@@ -6,11 +6,19 @@ from typing import Any
 import click
 
 from services.common.settings import config_option, log_options, server_options, server_settings
-from services.executor.policy import DEFAULT_DEVICES, DEFAULT_FSTAB, DEFAULT_MOUNT_ROOT, HEKETI_FSTABS, NodePolicy
+from services.executor.policy import (
+    DEFAULT_DEVICES,
+    DEFAULT_FSTAB,
+    DEFAULT_MOUNT_ROOT,
+    DEFAULT_OPTIONS,
+    HEKETI_FSTABS,
+    NodePolicy,
+)
 from services.executor.settings import NodeSettings
 
 DEFAULT_LISTEN = "127.0.0.1:7410"
 DEFAULT_STATE = Path("/var/lib/brickyard/agent")
+DEFAULT_TLS = Path("/etc/brickyard/agent")
 _EXAMPLE = """
 Serves the agent of this storage node: it makes devices, bricks and volumes when the gateway asks for them, and runs
 no command but its own. Bricks are mounted before it answers, so start it before glusterd if you can.
@@ -19,6 +27,9 @@ no command but its own. Bricks are mounted before it answers, so start it before
 Example:
   brickyard-agent --listen 0.0.0.0:7410 --tls-dir /etc/brickyard/tls --node-name node1.example.com
   brickyard-agent --simulate 3 --listen 127.0.0.1:7410 --insecure-plaintext
+
+With --topology it renews its certificate, and learns within seconds which callers' certificates are revoked. It gets
+the first certificate by a token: brickyard-agent join --help
 
 Every flag is also an environment variable, e.g. BRICKYARD_AGENT_NODE_NAME, and a key of the --config file, e.g.
 node_name.
@@ -34,12 +45,23 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> in
     return int(number.removesuffix(unit)) * units[unit]
 
 
-@click.command(help=_EXAMPLE, context_settings={"auto_envvar_prefix": "BRICKYARD_AGENT", "show_default": True})
+@click.group(
+    help=_EXAMPLE,
+    invoke_without_command=True,
+    context_settings={"auto_envvar_prefix": "BRICKYARD_AGENT", "show_default": True},
+)
 @config_option()
 @log_options("brickyard-agent")
 @server_options(DEFAULT_LISTEN)
+@click.option("--topology", default="", help="HOST:PORT of the topology, which renews the certificate.")
 @click.option("--node-name", multiple=True, help="Host name under which callers know this node; others are refused.")
 @click.option("--device-allow", multiple=True, default=DEFAULT_DEVICES, help="Pattern of disks that may be used.")
+@click.option(
+    "--option-allow",
+    multiple=True,
+    default=DEFAULT_OPTIONS,
+    help="Pattern of gluster options that may be set; some that name programs or files of the host never are.",
+)
 @click.option("--allow-destroy", is_flag=True, help="Wipe a disk's data when a request asks for it.")
 @click.option("--fstab", default=DEFAULT_FSTAB, help="The agent's own mount table file.")
 @click.option(
@@ -60,14 +82,18 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> in
     help="Keep simulated nodes in this file. Default: they are gone with the process.",
 )
 @click.option("--faults", type=click.Path(path_type=Path), default=None, help="File with faults of simulated nodes.")
-def main(**flags: Any) -> None:
+@click.pass_context
+def main(context: click.Context, /, **flags: Any) -> None:
     """Serves until SIGTERM; the help text of the command is its documentation."""
+    if context.invoked_subcommand is not None:
+        return
     settings = server_settings(
         listen=flags["listen"],
         tls_dir=flags["tls_dir"],
         insecure_plaintext=flags["insecure_plaintext"],
         grace_seconds=flags["grace_seconds"],
         metrics_listen=flags["metrics_listen"],
+        identity_poll_seconds=flags["identity_poll_seconds"],
     )
     # Imported after --help and wrong flags were dealt with: gRPC is slow to import on a small node.
     from services.common.errors import BrickyardError  # noqa: PLC0415
@@ -76,10 +102,65 @@ def main(**flags: Any) -> None:
 
     try:
         agent = _agent(flags)
-        server = bootstrap.serve(agent, settings, with_reflection=flags["reflection"])
+        server = bootstrap.serve(agent, settings, topology=flags["topology"], with_reflection=flags["reflection"])
     except BrickyardError as error:
         raise click.ClickException(error.message) from error
     run_until_stopped(server, process="brickyard-agent", on_stop=agent.close)
+
+
+@main.command(
+    epilog="""\b
+Example, with the token and the pin that `brickyard agent token node1.example.com` has printed:
+  brickyard-agent join 10.0.0.2:7403 --node-name node1.example.com --tls-dir /etc/brickyard/agent \\
+    --ca-pin sha256:4f...c2 --token-file -      # then paste the token; or name a file of mode 0600
+
+\b
+Whoever may list processes sees --token TOKEN: prefer --token-file, or BRICKYARD_AGENT_JOIN_TOKEN.
+"""
+)
+@click.argument("url")
+@click.option("--node-name", default=None, help="The node that the token is for.  [default: this host's name]")
+@click.option("--token", default=None, help="The token. Others see it in the process list: prefer --token-file.")
+@click.option("--token-file", default=None, help="File with the token; - for stdin.")
+@click.option("--ca-pin", required=True, help="The pin of the authority, as it was printed with the token.")
+@click.option(
+    "--tls-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_TLS,
+    help="Where ca.pem, cert.pem and key.pem are written.",
+)
+def join(
+    *, url: str, node_name: str | None, token: str | None, token_file: str | None, ca_pin: str, tls_dir: Path
+) -> None:
+    """Gets this node's first certificate from the topology at URL, HOST:PORT, by a one-time token.
+
+    The key is made here and stays here. The token is sent only to a server that has the pinned authority.
+    """
+    if bool(token) == bool(token_file):
+        raise click.UsageError("give the token once: --token-file FILE, --token-file - for stdin, or --token TOKEN")
+    import socket  # noqa: PLC0415 - as above
+
+    from services.common.errors import BrickyardError  # noqa: PLC0415 - as above
+    from services.executor import joining  # noqa: PLC0415 - as above
+
+    name = node_name or socket.gethostname()
+    try:
+        joined = joining.join(
+            url,
+            node_name=name,
+            token=joining.read_token(token_file, token),
+            pin=ca_pin,
+            directory=tls_dir,
+            progress=lambda line: click.echo(line, err=True),
+        )
+    except (BrickyardError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"joined as {name}; the certificate in {tls_dir} is good until {joined.expires.isoformat()}")
+    topology = joined.topology or "HOST:7401"
+    click.echo(
+        f"start the agent, which renews it: brickyard-agent --node-name {name} --listen {name}:7410 "
+        f"--tls-dir {tls_dir} --topology {topology}"
+    )
 
 
 def _agent(flags: dict[str, Any]) -> Any:
@@ -91,6 +172,7 @@ def _agent(flags: dict[str, Any]) -> Any:
         mount_root=flags["mount_root"].rstrip("/"),
         fstab=flags["fstab"],
         heketi_fstabs=tuple(flags["heketi_fstab"]),
+        option_globs=tuple(flags["option_allow"]),
     )
     if not (flags["simulate"] or flags["simulate_any"]):
         names = tuple(flags["node_name"])

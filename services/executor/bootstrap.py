@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brickyard.executor.v1 import executor_service_pb2_grpc as service
+from brickyard.topology.v1 import identity_service_pb2, identity_service_pb2_grpc
+from services.common.keeper import IdentityKeeper, keep_identity
 from services.common.server import RunningServer, ServedService
+from services.common.trust import TrustList
 from services.executor.access import ACCESS, SERVICE
 from services.executor.debts import Debts, in_background
 from services.executor.journal import Journal
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 
 # Each change holds one thread while it runs, and the bricks of many volumes are made at once.
 _WORKERS = 32
+# A volume of a thousand bricks is described in 200 KB.
+_MOST_REQUEST_BYTES = 4 * 1024 * 1024
+# Far more than gateways send to one node, and than there are threads; a fleet of simulated ones shares it.
+_MOST_CALLS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +98,46 @@ def simulated_agent(
     return Agent(fleet.lookup, fleet.close), fleet
 
 
-def serve(agent: Agent, settings: "ServerSettings", *, with_reflection: bool = True) -> RunningServer:
+class AgentServer(RunningServer):
+    """The server of an agent, and what keeps its certificate."""
+
+    def __init__(self, agent: Agent, settings: "ServerSettings", *, topology: str, with_reflection: bool) -> None:
+        """Starts. Raises FailedPreconditionError when an address cannot be bound, or the certificate is unusable."""
+        trust = TrustList()
+        servicer = ExecutorServicer(agent.lookup)
+        self._keeper: IdentityKeeper | None = keep_identity(
+            settings, topology, trust, identity_service_pb2, identity_service_pb2_grpc
+        )
+        super().__init__(
+            [ServedService(SERVICE, lambda server: service.add_ExecutorServiceServicer_to_server(servicer, server))],
+            settings,
+            ACCESS,
+            workers=_WORKERS,
+            with_reflection=with_reflection,
+            trust=trust,
+            most_request_bytes=_MOST_REQUEST_BYTES,
+            most_calls=_MOST_CALLS,
+        )
+
+    def stop(self) -> None:
+        """Stops as every server does."""
+        super().stop()
+        if self._keeper is not None:
+            self._keeper.stop()
+
+
+def serve(
+    agent: Agent, settings: "ServerSettings", *, topology: str = "", with_reflection: bool = True
+) -> RunningServer:
     """Starts the agent's server.
 
+    Args:
+        agent: What is served.
+        settings: Where and how.
+        topology: Address of the topology, which renews the certificate and tells of revoked ones; empty = nobody does.
+        with_reflection: Whether grpcurl may ask what there is.
+
     Raises:
-        FailedPreconditionError: An address cannot be bound.
+        FailedPreconditionError: An address cannot be bound, or the certificate is unusable.
     """
-    servicer = ExecutorServicer(agent.lookup)
-    return RunningServer(
-        [ServedService(SERVICE, lambda server: service.add_ExecutorServiceServicer_to_server(servicer, server))],
-        settings,
-        ACCESS,
-        workers=_WORKERS,
-        with_reflection=with_reflection,
-    )
+    return AgentServer(agent, settings, topology=topology, with_reflection=with_reflection)

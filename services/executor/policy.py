@@ -28,6 +28,13 @@ DEFAULT_DEVICES = (
     "/dev/mapper/*",
 )
 ANY_DEVICE = "*"
+# Gluster's own families of options; "group" sets those of a file that is on the node.
+DEFAULT_OPTIONS = (
+    "group", "snap-max-hard-limit",
+    "auth.*", "client.*", "cluster.*", "config.*", "ctime.*", "dht.*", "diagnostics.*", "disperse.*",
+    "encryption.*", "features.*", "ganesha.*", "geo-replication.*", "locks.*", "network.*", "nfs.*", "performance.*",
+    "rda.*", "server.*", "ssl.*", "storage.*", "transport.*", "user.*",
+)  # fmt: skip
 DEFAULT_MOUNT_ROOT = "/var/lib/heketi/mounts"
 DEFAULT_FSTAB = "/var/lib/brickyard/fstab"
 # Where Heketi wrote its bricks: with SSH, and with Kubernetes.
@@ -40,15 +47,8 @@ _VOLUME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
 _BRICK_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 _OPTION_VALUE = re.compile(r"[^\s\"'`\\;|&<>$]+")
 _OPTION_KEY = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_.-]+)?")
-_OPTION_FAMILIES = frozenset(
-    {
-        "auth", "client", "cluster", "config", "ctime", "dht", "diagnostics", "disperse", "encryption", "features",
-        "ganesha", "geo-replication", "locks", "network", "nfs", "performance", "rda", "server", "snap-max-hard-limit",
-        "ssl", "storage", "transport", "user",
-    }
-)  # fmt: skip
-# These make glusterd run a program or write a file of the caller's choice.
-_REFUSED_OPTIONS = frozenset({"nfs.rpc-statd", "nfs.mount-rmtab", "changelog.changelog-dir"})
+# These make glusterd or a brick process run a program, or write a file of the caller's choice; no pattern allows them.
+_REFUSED_OPTIONS = frozenset({"nfs.rpc-statd", "nfs.mount-rmtab", "changelog.changelog-dir", "server.statedump-path"})
 _MAX_GID = 2147483646
 
 
@@ -101,6 +101,7 @@ class NodePolicy:
         mount_root: Bricks are mounted below.
         fstab: The agent's own mount table file.
         heketi_fstabs: Where Heketi may have written the entries of its bricks, which the agent takes over.
+        option_globs: Gluster options that may be set, as shell patterns.
     """
 
     device_globs: tuple[str, ...] = DEFAULT_DEVICES
@@ -108,6 +109,7 @@ class NodePolicy:
     mount_root: str = DEFAULT_MOUNT_ROOT
     fstab: str = DEFAULT_FSTAB
     heketi_fstabs: tuple[str, ...] = HEKETI_FSTABS
+    option_globs: tuple[str, ...] = DEFAULT_OPTIONS
 
     def check_device(self, path: str) -> None:
         """Refuses paths that no pattern allows.
@@ -145,6 +147,39 @@ class NodePolicy:
                 f"Can not destroy device, this node's agent does not allow it (--allow-destroy): {path}",
                 path=path,
             )
+
+    def check_options(self, options: Sequence[str]) -> list[tuple[str, str]]:
+        """Options as keys and values.
+
+        Raises:
+            InvalidArgumentError: A key without a value.
+            FailedPreconditionError: GLUSTER_OPTION_NOT_ALLOWED.
+        """
+        try:
+            pairs = option_pairs(options)
+        except ValueError as error:
+            raise InvalidArgumentError(Reason.INVALID_ARGUMENT, f"options: {error}", field="options") from error
+        for key, value in pairs:
+            problem = self._objection(key, value)
+            if problem:
+                raise FailedPreconditionError(
+                    Reason.GLUSTER_OPTION_NOT_ALLOWED,
+                    f"this node does not allow gluster option '{key} {value}': {problem}",
+                    key=key,
+                )
+        return pairs
+
+    def _objection(self, key: str, value: str) -> str:
+        """What speaks against an option; empty when nothing does."""
+        if not _OPTION_KEY.fullmatch(key):
+            return "that is no name of an option"
+        if key in _REFUSED_OPTIONS:
+            return "it names a program or file of the host"
+        if not any(fnmatch.fnmatchcase(key, glob) for glob in self.option_globs):
+            return f"its agent allows {', '.join(self.option_globs)} (--option-allow)"
+        if not _OPTION_VALUE.fullmatch(value) or (key == "group" and "/" in value):
+            return "its value has characters that no value needs"
+        return ""
 
     def mount_directory(self, device_id: str) -> str:
         """Where the bricks of a device are mounted."""
@@ -292,27 +327,6 @@ def check_brick_path(path: str) -> str:
     if not _BRICK_PATH.fullmatch(path) or posixpath.normpath(path) != path:
         raise _invalid("bricks.path", path)
     return path
-
-
-def check_options(options: Sequence[str]) -> list[tuple[str, str]]:
-    """Options as keys and values.
-
-    Raises:
-        InvalidArgumentError: A key without a value.
-        FailedPreconditionError: GLUSTER_OPTION_NOT_ALLOWED.
-    """
-    try:
-        pairs = option_pairs(options)
-    except ValueError as error:
-        raise InvalidArgumentError(Reason.INVALID_ARGUMENT, f"options: {error}", field="options") from error
-    for key, value in pairs:
-        known = key == "group" or key.split(".", 1)[0] in _OPTION_FAMILIES
-        plain = _OPTION_KEY.fullmatch(key) and _OPTION_VALUE.fullmatch(value)
-        if not known or not plain or key in _REFUSED_OPTIONS or (key == "group" and "/" in value):
-            raise FailedPreconditionError(
-                Reason.GLUSTER_OPTION_NOT_ALLOWED, f"this node does not allow gluster option '{key} {value}'", key=key
-            )
-    return pairs
 
 
 def _check_id(field: str, value: str) -> str:

@@ -15,7 +15,6 @@ from services.executor.policy import (
     NodePolicy,
     check_brick_path,
     check_hostname,
-    check_options,
     check_volume_id,
     check_volume_name,
 )
@@ -47,7 +46,7 @@ def brick_spec(policy: NodePolicy, brick: volume_pb2.Brick, *, gid: int) -> Bric
     )
 
 
-def volume_spec(request: messages.CreateVolumeRequest) -> VolumeSpec:
+def volume_spec(policy: NodePolicy, request: messages.CreateVolumeRequest) -> VolumeSpec:
     """A volume to be made.
 
     Raises:
@@ -60,7 +59,7 @@ def volume_spec(request: messages.CreateVolumeRequest) -> VolumeSpec:
         name=check_volume_name(request.name),
         layout=layout,
         bricks=_brick_sets(request.bricks, layout),
-        options=tuple(check_options(request.options)),
+        options=tuple(policy.check_options(request.options)),
     )
 
 

@@ -9,6 +9,7 @@ from brickyard.executor.v1 import executor_service_pb2_grpc as service
 from brickyard.executor.v1 import facts_pb2
 from services.common.errors import InvalidArgumentError, UnavailableError
 from services.common.reasons import Reason
+from services.executor.audit import audited
 from services.executor.block_servicer import BlockVerbs
 from services.executor.fact_messages import device_facts, gluster_volume, glusterd, node_facts
 from services.executor.journal import FIRST_EPOCH, NO_EPOCH
@@ -81,10 +82,11 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
             made = work(node)
             return (answer() if made is None else made).SerializeToString()
 
-        with _lost_as_unavailable():
+        method = type(request).__name__.removesuffix("Request")
+        with audited(method, request.request_id, node), _lost_as_unavailable():  # type: ignore[attr-defined]
             result = node.journal.run(
                 request.request_id,  # type: ignore[attr-defined]
-                type(request).__name__.removesuffix("Request"),
+                method,
                 request.SerializeToString(deterministic=True),
                 run,
                 epoch=_epoch(context),
@@ -100,9 +102,9 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
         operation_id = check_operation_id(request.operation_id)
         if request.epoch < FIRST_EPOCH:
             raise InvalidArgumentError(Reason.INVALID_ARGUMENT, "epoch: must be 1 or more", field="epoch")
-        journal = self._node(context).journal
-        with _lost_as_unavailable():
-            journal.fence(operation_id, request.epoch, wait_s=context.time_remaining())
+        node = self._node(context)
+        with audited("FenceOperation", operation_id, node), _lost_as_unavailable():
+            node.journal.fence(operation_id, request.epoch, wait_s=context.time_remaining())
         return messages.FenceOperationResponse()
 
     def GetNodeFacts(
@@ -219,7 +221,10 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
     ) -> messages.CreateVolumeResponse:
         """Creates, sets up and starts a volume."""
         return self._change(
-            context, request, messages.CreateVolumeResponse, lambda node: node.create_volume(volume_spec(request))
+            context,
+            request,
+            messages.CreateVolumeResponse,
+            lambda node: node.create_volume(volume_spec(node.policy, request)),
         )
 
     def DeleteVolume(

@@ -1,6 +1,8 @@
 """The process `brickyard-topology`: flags to settings, settings to a server."""
 
 import os
+import socket
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -8,7 +10,7 @@ import click
 from services.common.errors import BrickyardError
 from services.common.server import run_until_stopped
 from services.common.settings import config_option, log_options, server_options, server_settings
-from services.topology.bootstrap import Topology, TopologyServer
+from services.topology.bootstrap import AuthoritySettings, Topology, TopologyServer
 from services.topology.domain.eviction import EvictionRules
 
 _EPILOG = """\b
@@ -20,6 +22,11 @@ Example, for a trial on this machine:
 Example, one of several servers on PostgreSQL:
   brickyard-topology --listen 0.0.0.0:7401 --tls-dir /etc/brickyard/tls \\
     --database postgresql://brickyard@db.example.com/brickyard
+
+\b
+Example, with agents that join by token (brickyard agent token NODE):
+  brickyard-topology --listen 10.0.0.2:7401 --tls-dir /etc/brickyard/topology \\
+    --ca-dir /etc/brickyard/ca --join-listen 10.0.0.2:7403
 
 Each flag is also BRICKYARD_TOPOLOGY_FLAG in the environment, and a key of the file that --config names.
 """
@@ -38,6 +45,16 @@ def _default_state_dir() -> Path:
 def _default_database(state_dir: Path) -> str:
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return f"sqlite:///{state_dir.absolute() / 'topology.db'}"
+
+
+def _advertised(listen: str, host: str) -> str:
+    """An address as others should call it; empty while its port is not known."""
+    bound, _, port = listen.rpartition(":")
+    if not bound or port == "0":
+        return ""
+    if not host and bound in {"0.0.0.0", "[::]"}:  # noqa: S104 - looked at, not bound
+        host = socket.getfqdn()
+    return f"{host or bound}:{port}"
 
 
 @click.command(epilog=_EPILOG, context_settings={"auto_envvar_prefix": "BRICKYARD_TOPOLOGY"})
@@ -69,6 +86,30 @@ def _default_database(state_dir: Path) -> str:
     show_default=True,
     help="But not while more of its cluster's nodes than this are down. A node's tag auto-evict=off spares it.",
 )
+@click.option(
+    "--ca-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of `brickyard ca init`: certificates are signed and renewed by this server.",
+)
+@click.option(
+    "--certificate-hours",
+    type=click.FloatRange(min=0.001, max=24 * 365),
+    default=24.0,
+    show_default=True,
+    help="Life of the certificate of an agent that joins. It is renewed at two thirds, and lives as long again.",
+)
+@click.option(
+    "--join-listen",
+    default="",
+    metavar="HOST:PORT",
+    help="Where agents without a certificate join by token; nothing else is served there. Needs --ca-dir.",
+)
+@click.option(
+    "--advertise",
+    default="",
+    metavar="HOST",
+    help="Host name or address under which nodes reach this server. Default: that of --listen, or the host's name.",
+)
 @server_options(default_listen="127.0.0.1:7401")
 @log_options(process="topology")
 def main(
@@ -77,11 +118,16 @@ def main(
     state_dir: Path,
     auto_evict_after_minutes: float,
     auto_evict_max_down_percent: float,
+    ca_dir: Path | None,
+    certificate_hours: float,
+    join_listen: str,
+    advertise: str,
     listen: tuple[str, ...],
     tls_dir: Path | None,
     insecure_plaintext: bool,
     grace_seconds: float,
     metrics_listen: str,
+    identity_poll_seconds: float,
     log_level: str,
 ) -> None:
     """Keeps the state of Brickyard: clusters, nodes, devices, volumes and operations."""
@@ -92,11 +138,22 @@ def main(
         insecure_plaintext=insecure_plaintext,
         grace_seconds=grace_seconds,
         metrics_listen=metrics_listen,
+        identity_poll_seconds=identity_poll_seconds,
+    )
+    if join_listen and (ca_dir is None or tls_dir is None):
+        raise click.UsageError("--join-listen needs --ca-dir and --tls-dir")
+    authority = AuthoritySettings(
+        directory=ca_dir,
+        lifetime=timedelta(hours=certificate_hours),
+        join_listen=join_listen,
+        join_address=_advertised(join_listen, advertise),
+        topology_address=_advertised(next((each for each in listen if not each.startswith("unix:")), ""), advertise),
     )
     try:
         topology = Topology(
             database or _default_database(state_dir),
             eviction=EvictionRules(int(auto_evict_after_minutes * 60_000_000), auto_evict_max_down_percent),
+            authority=authority,
         )
         server = TopologyServer(topology, settings)
     except (BrickyardError, OSError) as error:

@@ -5,9 +5,13 @@ from services.common.identity import AccessPolicy, Role, policy_for
 TOPOLOGY_SERVICE = "brickyard.topology.v1.TopologyService"
 OPERATION_SERVICE = "brickyard.topology.v1.OperationService"
 HEALTH_SERVICE = "brickyard.topology.v1.HealthService"
+IDENTITY_SERVICE = "brickyard.topology.v1.IdentityService"
+JOIN_SERVICE = "brickyard.topology.v1.JoinService"
 _GATEWAY = (Role.GATEWAY,)
 _OPERATOR = (Role.OPERATOR,)
 _READERS = (Role.GATEWAY, Role.OPERATOR)
+_OPERATOR = (Role.OPERATOR,)
+_SERVERS = (Role.TOPOLOGY, Role.ALLOCATOR, Role.GATEWAY, Role.AGENT)
 _PLANNING = (Role.GATEWAY, Role.ALLOCATOR, Role.OPERATOR)
 
 POLICY = AccessPolicy(
@@ -72,5 +76,19 @@ POLICY = AccessPolicy(
                 "GetHealth": _READERS,
             },
         ),
+        **policy_for(
+            IDENTITY_SERVICE,
+            {
+                "CreateJoinToken": _OPERATOR,
+                "RevokeCertificates": _OPERATOR,
+                "ListCertificates": _OPERATOR,
+                "RenewCertificate": _SERVERS,
+                "GetTrust": _SERVERS,
+            },
+        ),
     }
+)
+# On a port of its own, where nobody is asked for a certificate: neither health nor anything else is served there.
+JOIN_POLICY = AccessPolicy(
+    policy_for(JOIN_SERVICE, dict.fromkeys(("GetAuthorities", "Join"), (Role.STRANGER,))), open_to_all=()
 )

@@ -391,6 +391,59 @@ class NodeObservationRow(_Row, table=True):
     error: str = Field(sa_type=Text)
 
 
+class JoinTokenRow(_Row, table=True):
+    """A token with which one node's agent gets its first certificate; only its digest is kept."""
+
+    __tablename__ = "join_token"
+    __table_args__ = (Index("ix_join_token_node_name", "node_name"),)
+    # SHA-256 of the token, hex digits.
+    digest: str = Field(primary_key=True, sa_type=String(64))
+    node_name: str = Field(sa_type=String(255))
+    hosts: list[str] = Field(sa_type=JSON)
+    create_time_us: int = _number()
+    expire_time_us: int = _number()
+    # SHA-256 of the public key that it was used for; NULL = it was not used yet.
+    key_digest: str | None = Field(default=None, sa_type=String(64))
+
+
+class CertificateRow(_Row, table=True):
+    """A certificate that was signed here, or that was seen at a call."""
+
+    __tablename__ = "certificate"
+    __table_args__ = (Index("ix_certificate_role_name", "role", "name"),)
+    # Hex digits.
+    serial: str = Field(primary_key=True, sa_type=String(64))
+    role: str = Field(sa_type=String(16))
+    name: str = Field(sa_type=String(255))
+    hosts: list[str] = Field(sa_type=JSON)
+    issue_time_us: int = _number()
+    expire_time_us: int = _number()
+    authority_pin: str = Field(sa_type=String(80))
+
+
+class RevocationRow(_Row, table=True):
+    """A serial number that does not count any more, or an owner whose certificates do not."""
+
+    __tablename__ = "revocation"
+    # A serial number, or a URI as it stands in certificates.
+    subject: str = Field(primary_key=True, sa_type=String(512))
+    # Seconds since 1970: certificates that were signed earlier do not count; 0 with a serial number.
+    before_s: int = _number()
+    revoke_time_us: int = _number()
+    revoked_by: str = Field(sa_type=String(512))
+
+
+class AuthorityRow(_Row, table=True):
+    """One row: the authorities that are trusted, as PEM, for servers that have not their directory."""
+
+    __tablename__ = "authority"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    bundle: bytes = Field(sa_type=LargeBinary)
+    # Pin of the one that signs.
+    signer: str = Field(sa_type=String(80))
+
+
 METADATA = _Row.metadata
 SERVER = METADATA.tables["server"]
 CLUSTER = METADATA.tables["cluster"]
@@ -404,3 +457,7 @@ BLOCK_VOLUME = METADATA.tables["block_volume"]
 OPERATION = METADATA.tables["operation"]
 TOMBSTONE = METADATA.tables["tombstone"]
 NODE_OBSERVATION = METADATA.tables["node_observation"]
+JOIN_TOKEN = METADATA.tables["join_token"]
+CERTIFICATE = METADATA.tables["certificate"]
+REVOCATION = METADATA.tables["revocation"]
+AUTHORITY = METADATA.tables["authority"]

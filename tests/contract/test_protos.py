@@ -11,6 +11,10 @@ PROTOS = Path(__file__).resolve().parents[2] / "protos"
 MODULES = [
     "brickyard.topology.v1.topology_service_pb2",
     "brickyard.topology.v1.operation_service_pb2",
+    "brickyard.topology.v1.health_service_pb2",
+    "brickyard.topology.v1.identity_service_pb2",
+    "brickyard.topology.v1.identity_pb2",
+    "brickyard.topology.v1.join_service_pb2",
     "brickyard.topology.v1.operation_pb2",
     "brickyard.topology.v1.volume_pb2",
     "brickyard.topology.v1.device_pb2",

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from brickyard.topology.v1 import (
     health_pb2,
     health_service_pb2,
+    identity_service_pb2,
     operation_pb2,
     operation_service_pb2,
     topology_service_pb2,
@@ -54,6 +55,7 @@ from tests.unit.topology.builders import (
 
 TOPOLOGY = topology_service_pb2.DESCRIPTOR.services_by_name["TopologyService"]
 OPERATIONS = operation_service_pb2.DESCRIPTOR.services_by_name["OperationService"]
+IDENTITY = identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"]
 HEALTH = health_service_pb2.DESCRIPTOR.services_by_name["HealthService"]
 LEASE = Duration(seconds=30)
 ts = topology_service_pb2
@@ -75,7 +77,12 @@ def world(topology: Topology) -> World:
 
 @pytest.fixture
 def server(topology: Topology) -> Any:
-    servicers = {TOPOLOGY: topology.topology, OPERATIONS: topology.operations, HEALTH: topology.health}
+    servicers = {
+        TOPOLOGY: topology.topology,
+        OPERATIONS: topology.operations,
+        HEALTH: topology.health,
+        IDENTITY: topology.identity,
+    }
     clock = grpc_testing.strict_real_time()  # type: ignore[no-untyped-call]
     return grpc_testing.server_from_dictionary(servicers, clock)  # type: ignore[no-untyped-call]
 
@@ -86,7 +93,7 @@ def call(server: Any) -> Callable[..., Any]:
 
     def invoke(request: Message) -> Any:
         name = type(request).__name__.removesuffix("Request")
-        service = next(each for each in (TOPOLOGY, OPERATIONS, HEALTH) if name in each.methods_by_name)
+        service = next(each for each in (TOPOLOGY, OPERATIONS, HEALTH, IDENTITY) if name in each.methods_by_name)
         rpc = server.invoke_unary_unary(service.methods_by_name[name], (), request, 10)
         response, _, code, details = rpc.termination()
         assert (code, details) == (grpc.StatusCode.OK, "")
@@ -99,7 +106,7 @@ def call(server: Any) -> Callable[..., Any]:
 def test_every_rpc_has_a_rule_for_access() -> None:
     methods = {
         f"/{service.full_name}/{method.name}"
-        for service in (TOPOLOGY, OPERATIONS, HEALTH)
+        for service in (TOPOLOGY, OPERATIONS, HEALTH, IDENTITY)
         for method in service.methods
     }
     assert set(POLICY.allowed) == methods

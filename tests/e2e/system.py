@@ -20,7 +20,7 @@ from compose.lab.node import Node
 from compose.lab.settings import GLUSTERD_PORT
 from compose.lab.waiting import Progress, wait_until
 from compose.stack import HOST_ADDRESS, PORTS, ROOT, Stack, StackConfig, take_down
-from services.common.credentials import create_authority, issue_certificate
+from services.common.authority import create_authority, issue_certificate
 from services.common.identity import Role
 
 NODES = 5

@@ -12,7 +12,7 @@ import pytest
 
 from compose.lab.waiting import Progress
 from compose.stack import HOST_ADDRESS, PORTS, REST_PORT, ROOT, Stack, StackConfig
-from services.common.credentials import issue_certificate
+from services.common.authority import issue_certificate
 from services.common.identity import Role
 from tests.e2e.system import DISK, Log
 

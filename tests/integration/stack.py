@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import grpc
 import pytest
 
-from services.common.credentials import TlsFiles, create_authority, issue_certificate
+from services.common.authority import create_authority, issue_certificate
+from services.common.credentials import TlsFiles
 from services.common.identity import Role
 from tests.integration.clients import HOST, KEYS, Agents, Rest, Stubs
 
@@ -230,7 +231,14 @@ class Stack:
             *("--simulate", str(FLEET_NODES), "--simulate-disks", str(FLEET_DISKS)),
             *("--simulate-disk-size", f"{DISK_GIB}GiB"),
         )
-        self.topology = self._server("topology", Role.TOPOLOGY, "services.topology", ["--database", database])
+        self.topology = self._server(
+            "topology",
+            Role.TOPOLOGY,
+            "services.topology",
+            [
+                *("--database", database, "--ca-dir", str(credentials.authority), "--join-listen", f"{HOST}:0"),
+            ],
+        )
         self.agents_server = self._server(
             "agents", Role.AGENT, "services.executor", [*fleet, "--faults", str(self.faults)]
         )

@@ -1,5 +1,6 @@
 """Who may call what: certificates, roles, health and reflection, on every server."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from google.protobuf import message_factory
+from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -20,8 +21,15 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from brickyard.allocator.v1 import allocator_service_pb2
 from brickyard.executor.v1 import executor_service_pb2
 from brickyard.gateway.v1 import operator_service_pb2
-from brickyard.topology.v1 import health_service_pb2, operation_service_pb2, topology_service_pb2
-from services.common.credentials import TlsFiles, create_authority, issue_certificate
+from brickyard.topology.v1 import (
+    health_service_pb2,
+    identity_service_pb2,
+    join_service_pb2,
+    operation_service_pb2,
+    topology_service_pb2,
+)
+from services.common.authority import create_authority, issue_certificate
+from services.common.credentials import TlsFiles
 from services.common.identity import Role
 from services.common.reasons import Reason
 from tests.integration.clients import HOST, refusal
@@ -32,6 +40,7 @@ GATEWAY = {Role.GATEWAY}
 READERS = {Role.GATEWAY, Role.OPERATOR}
 PLANNERS = {Role.GATEWAY, Role.ALLOCATOR, Role.OPERATOR}
 OPERATOR = {Role.OPERATOR}
+SERVERS = set(SERVER_ROLES)
 
 
 def service(module: Any, name: str) -> ServiceDescriptor:
@@ -44,11 +53,16 @@ SERVICES: dict[Role, list[ServiceDescriptor]] = {
         service(topology_service_pb2, "TopologyService"),
         service(operation_service_pb2, "OperationService"),
         service(health_service_pb2, "HealthService"),
+        service(identity_service_pb2, "IdentityService"),
     ],
     Role.ALLOCATOR: [service(allocator_service_pb2, "AllocatorService")],
     Role.AGENT: [service(executor_service_pb2, "ExecutorService")],
     Role.GATEWAY: [service(operator_service_pb2, "OperatorService")],
 }
+# Served on a port of its own, for callers without a certificate.
+JOIN = service(join_service_pb2, "JoinService")
+# Served everywhere, for everybody who shows a certificate.
+COMMON = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 # Written out a second time: a change of who may do what has to be made in two places, and is seen.
 ALLOWED: dict[str, dict[str, set[Role]]] = {
     "TopologyService": {
@@ -70,6 +84,10 @@ ALLOWED: dict[str, dict[str, set[Role]]] = {
     "HealthService": {
         **dict.fromkeys(["TakeFactTurns", "RecordNodeFacts", "TakeEvictionTurns"], GATEWAY),
         **dict.fromkeys(["ListNodeFacts", "GetHealth"], READERS),
+    },
+    "IdentityService": {
+        **dict.fromkeys(["CreateJoinToken", "RevokeCertificates", "ListCertificates"], OPERATOR),
+        **dict.fromkeys(["RenewCertificate", "GetTrust"], SERVERS),
     },
     "AllocatorService": dict.fromkeys(
         ["PlanVolume", "GetMaxVolumeSize", "ExplainVolume", "PlanReplacement", "PlanRebalance"], READERS
@@ -124,6 +142,82 @@ def test_the_table_names_every_rpc(stack: Stack) -> None:
     for descriptors in SERVICES.values():
         for descriptor in descriptors:
             assert set(ALLOWED[descriptor.name]) == {method.name for method in descriptor.methods}
+
+
+def reflected(channel: grpc.Channel) -> dict[str, set[str]]:
+    """All services of a server and their RPCs, as the server itself tells."""
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+
+    def ask(request: reflection_pb2.ServerReflectionRequest) -> Any:
+        (answer,) = stub.ServerReflectionInfo(iter([request]), timeout=5)
+        return answer
+
+    found = {}
+    for listed in ask(reflection_pb2.ServerReflectionRequest(list_services="")).list_services_response.service:
+        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=listed.name)
+        files = ask(request).file_descriptor_response.file_descriptor_proto
+        described = [descriptor_pb2.FileDescriptorProto.FromString(each) for each in files]
+        found[listed.name] = {
+            method.name
+            for file in described
+            for each in file.service
+            if f"{file.package}.{each.name}" == listed.name
+            for method in each.method
+        }
+    return found
+
+
+@pytest.mark.parametrize("server", SERVER_ROLES)
+def test_no_server_serves_what_no_table_names(stack: Stack, server: Role) -> None:
+    with channel_to(stack, server, stack.credentials.of(Role.OPERATOR)) as channel:
+        served = reflected(channel)
+    assert set(served) - COMMON == {each.full_name for each in SERVICES[server]}
+    for each in SERVICES[server]:
+        assert served[each.full_name] == set(ALLOWED[each.name])
+
+
+def test_every_contract_is_served_somewhere(stack: Stack) -> None:
+    """A new service cannot be forgotten here."""
+    served = {each.full_name for descriptors in SERVICES.values() for each in descriptors} | {JOIN.full_name}
+    protos = Path(__file__).resolve().parents[2] / "protos" / "brickyard"
+    written = set()
+    for path in protos.glob("**/*.proto"):
+        package = ".".join(("brickyard", *path.parent.relative_to(protos).parts))
+        written |= {f"{package}.{name}" for name in re.findall(r"^service (\w+)", path.read_text(), re.MULTILINE)}
+    assert served == written
+
+
+@contextmanager
+def join_channel(stack: Stack, files: TlsFiles | None) -> Iterator[grpc.Channel]:
+    with secure_channel(stack.topology.addresses[1], files, authority=stack.credentials.authority) as channel:
+        yield channel
+
+
+@pytest.mark.parametrize("files", [None, *ROLES])
+def test_where_agents_join_nothing_else_is_served(stack: Stack, files: Role | None) -> None:
+    """Nobody is asked for a certificate there, and one that is shown opens nothing."""
+    with join_channel(stack, stack.credentials.of(files) if files else None) as channel:
+        for name in ("GetAuthorities", "Join"):
+            code = outcome(channel, JOIN, name)
+            assert code in {
+                grpc.StatusCode.OK if name == "GetAuthorities" else grpc.StatusCode.INVALID_ARGUMENT,
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+            }
+        for descriptors in SERVICES.values():
+            for descriptor in descriptors:
+                for name in ALLOWED[descriptor.name]:
+                    assert outcome(channel, descriptor, name) is grpc.StatusCode.UNIMPLEMENTED
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert refusal(caught.value).reason is Reason.ROLE_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("server", SERVER_ROLES)
+def test_nobody_joins_where_certificates_are_asked_for(stack: Stack, server: Role) -> None:
+    with channel_to(stack, server, stack.credentials.of(Role.OPERATOR)) as channel:
+        for name in ("GetAuthorities", "Join"):
+            assert outcome(channel, JOIN, name) is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("caller", ROLES)

@@ -11,7 +11,8 @@ from cryptography import x509
 from gateway.cli.deployment.paths import TLS_DIRECTORY
 from gateway.cli.deployment.plan import AgentPlan
 from gateway.cli.deployment.shell import NodeShell
-from services.common.credentials import TlsFiles, issue_certificate
+from services.common.authority import issue_certificate
+from services.common.credentials import TlsFiles
 from services.common.identity import Role, role_uri
 
 _RENEW_BEFORE = timedelta(days=30)

@@ -5,12 +5,14 @@ when it succeeds. Sizes are told as "5.0 GiB", so that large ones are known to a
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.common.units import GIB, KIB, MIB, TIB
+from services.executor.reading import MALFORMED
 
 IQN_PREFIX = "iqn.2016-12.org.gluster-block:"
 _UNITS: Mapping[str, int] = {"B": 1, "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": TIB, "PIB": 1024 * TIB}
@@ -82,14 +84,15 @@ def parse_reply(output: str) -> Reply | None:
     start, end = output.find("{"), output.rfind("}")
     try:
         fields = json.loads(output[start : end + 1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):
         return None
     failed = fields.get("RESULT") == "FAIL"
     message = str(fields.get("errMsg") or "").strip()
-    if failed and not message and fields.get("FAILED ON"):
-        message = f"failed on {', '.join(map(str, fields['FAILED ON']))}"
+    hosts = fields.get("FAILED ON")
+    if failed and not message and hosts:
+        message = f"failed on {', '.join(map(str, hosts)) if isinstance(hosts, list) else hosts}"
     return Reply(failed, message, fields)
 
 
@@ -110,7 +113,13 @@ def parse_info(reply: Reply) -> BlockVolume:
     Raises:
         ValueError: Something is missing or malformed.
     """
-    fields = reply.fields
+    try:
+        return _info(reply.fields)
+    except MALFORMED as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _info(fields: Mapping[str, Any]) -> BlockVolume:
     size = parse_size(_text(fields, "SIZE"))
     resize_failed = fields.get("RESIZE FAILED ON") or {}
     smallest = min((parse_size(str(each)) for each in resize_failed.values()), default=size)
@@ -150,7 +159,10 @@ def parse_size(text: str) -> int:
     unit = _UNITS.get(found[2].upper()) if found else None
     if found is None or unit is None:
         raise ValueError(f"{text!r} is no size")
-    return int(float(found[1]) * unit)
+    size = float(found[1]) * unit
+    if math.isinf(size):
+        raise ValueError(f"{text[:40]!r}... is no size")
+    return int(size)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

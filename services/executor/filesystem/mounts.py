@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterable
 
+from services.common.reasons import Reason
+from services.executor.reading import reads
 from services.executor.runners.base import Mount
 
 # From the kernel's mount(2) interface; every other option is the file system's own.
@@ -45,8 +47,13 @@ def kernel_flags(options: str) -> tuple[int, str]:
     return flags, ",".join(word for word in words if word not in _FLAGS)
 
 
+@reads(Reason.FILESYSTEM_FAILED, "the kernel's mount table")
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:
-    """The mounts in /proc/PID/mountinfo, in the order of mounting; options of the mount, then of the file system."""
+    """The mounts in /proc/PID/mountinfo, in the order of mounting; options of the mount, then of the file system.
+
+    Raises:
+        InternalError: FILESYSTEM_FAILED, a line is not of its form.
+    """
     found = []
     for line in text.splitlines():
         fields = line.split()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import InternalError
 from services.common.reasons import Reason
+from services.executor.reading import reads
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -91,6 +92,9 @@ class GlusterVolume:
     dispersed: bool = False
 
 
+_reads = reads(Reason.GLUSTER_FAILED, "gluster's answer")
+
+
 def _root(text: str) -> "Element":
     # Imported where it is used: the agent starts without XML, and a start is slow on a small node.
     from defusedxml import DefusedXmlException  # noqa: PLC0415
@@ -111,13 +115,15 @@ def _answer(root: "Element") -> Answer:
     )
 
 
+@_reads
 def parse_answer(text: str) -> Answer:
-    """The head of an XML answer."""
+    """The head of an XML answer. Raises InternalError (GLUSTER_FAILED) for what is none."""
     return _answer(_root(text))
 
 
+@_reads
 def read_answer(text: str) -> "tuple[Answer, Element]":
-    """An XML answer: its head, and all of it."""
+    """An XML answer: its head, and all of it. Raises InternalError (GLUSTER_FAILED) for what is none."""
     root = _root(text)
     return _answer(root), root
 
@@ -138,8 +144,9 @@ def split_answers(text: str, count: int) -> list[str]:
     return answers
 
 
+@_reads
 def parse_pool(text: str) -> tuple[str, tuple[Peer, ...]]:
-    """The UUID of this node and the other peers, from `pool list`."""
+    """The UUID of this node and the other peers, from `pool list`. Raises InternalError (GLUSTER_FAILED)."""
     own = ""
     peers = []
     for element in _root(text).iterfind("peerStatus/peer"):
@@ -156,6 +163,7 @@ def parse_pool(text: str) -> tuple[str, tuple[Peer, ...]]:
     return own, tuple(peers)
 
 
+@_reads
 def parse_volume(text: str, name: str) -> GlusterVolume | None:
     """A volume from `volume info NAME`; None when gluster says that it does not exist.
 
@@ -176,6 +184,7 @@ def parse_volume(text: str, name: str) -> GlusterVolume | None:
     return None
 
 
+@_reads
 def parse_volumes(text: str) -> tuple[GlusterVolume, ...]:
     """All volumes, from `volume info`.
 
@@ -277,6 +286,7 @@ class BrickHeal:
     pending_count: int
 
 
+@_reads
 def parse_heal(text: str, name: str) -> tuple[BrickHeal, ...]:
     """What the bricks of a volume have to heal, from `volume heal NAME info`.
 
@@ -317,8 +327,13 @@ class Removal:
     failures: int
 
 
+@_reads
 def parse_removal(text: str) -> Removal | None:
-    """How far a removal is, from `volume remove-brick ... status`; None when none of these bricks is being removed."""
+    """How far a removal is, from `volume remove-brick ... status`; None when none of these bricks is being removed.
+
+    Raises:
+        InternalError: GLUSTER_FAILED, it is no answer.
+    """
     answer, root = read_answer(text)
     nodes = list(root.iterfind("volRemoveBrick/node"))
     if answer.result != 0 or not nodes:

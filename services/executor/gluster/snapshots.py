@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from services.common.errors import InternalError
 from services.common.reasons import Reason
 from services.executor.gluster.reports import GlusterVolume, read_answer
+from services.executor.reading import reads
 
 # Copies and snapshots are mounted here; the second name is a link to the first, and what gluster calls it elsewhere.
 COPY_ROOTS = ("/run/gluster/snaps/", "/var/run/gluster/snaps/")
@@ -76,6 +77,7 @@ def info(*names: str) -> list[str]:
     return ["snapshot", "info", *names]
 
 
+@reads(Reason.GLUSTER_FAILED, "gluster's answer")
 def parse_snapshots(text: str) -> tuple[Snapshot, ...]:
     """Snapshots from `snapshot info`; none when gluster says that the named one does not exist.
 

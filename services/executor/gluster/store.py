@@ -4,12 +4,14 @@ A CLI process costs a tenth of a second or more, a file nothing. glusterd replac
 whoever made the change, and acts on what is in them after a restart. What cannot be read here is asked of the CLI.
 """
 
+import re
 from collections.abc import Callable
 
 from services.executor.gluster.commands import ID_OPTION
 from services.executor.gluster.reports import GlusterVolume
 
 _ROOT = "/var/lib/glusterd"
+_COUNT = re.compile(r"[0-9]{1,6}")
 _CREATED, _STARTED = "0", "1"
 
 
@@ -32,7 +34,8 @@ def read_volume(name: str, read: Callable[[str], str | None]) -> GlusterVolume |
     """
     values = _values(read(info_path(name)))
     bricks = []
-    for number in range(int(values.get("count", "0"))):
+    count = values.get("count", "")
+    for number in range(int(count) if _COUNT.fullmatch(count) else 0):
         # The name of a brick's file is in the volume's, with dashes for slashes.
         brick = _values(read(f"{_ROOT}/vols/{name}/bricks/{values.get(f'brick-{number}', '')}"))
         if not {"hostname", "path", "uuid"} <= brick.keys():

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.common.errors import InternalError
 from services.common.reasons import Reason
+from services.executor.reading import reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,11 @@ class LogicalVolume:
     metadata_bytes: int = 0
 
 
+_reads = reads(Reason.LVM_FAILED, "LVM's report")
+
+
 def _sections(text: str) -> list[dict[str, list[dict[str, str]]]]:
-    try:
-        sections: list[dict[str, list[dict[str, str]]]] = json.loads(text)["report"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InternalError(
-            Reason.LVM_FAILED, f"LVM's report cannot be read: {error}: {text[:200]!r}", report=text[:200]
-        ) from error
+    sections: list[dict[str, list[dict[str, str]]]] = json.loads(text)["report"]
     return sections
 
 
@@ -99,37 +98,54 @@ def _logical_volume(row: dict[str, str]) -> LogicalVolume:
     )
 
 
+@_reads
 def parse_physical_volumes(text: str) -> tuple[PhysicalVolume, ...]:
-    """The rows of commands.report_physical_volumes."""
+    """The rows of commands.report_physical_volumes. Raises InternalError (LVM_FAILED) for what is no report."""
     return tuple(PhysicalVolume(row["pv_name"], row["pv_uuid"], row["vg_name"]) for row in _rows(text, "pv"))
 
 
+@_reads
 def grown_bytes(text: str) -> int:
     """What the disk in commands.report_physical_volume has beyond its physical volume; below 0 when it shrank.
 
     Raises:
-        InternalError: LVM_FAILED, the report names no physical volume.
+        InternalError: LVM_FAILED, it is no report, or it names no physical volume.
     """
     for row in _rows(text, "pv"):
         return int(row["dev_size"]) - int(row["pe_start"]) - int(row["pv_size"])
     raise InternalError(Reason.LVM_FAILED, f"LVM's report names no physical volume: {text[:200]!r}", report=text[:200])
 
 
+@_reads
 def parse_volume_groups(text: str) -> tuple[VolumeGroup, ...]:
-    """The rows of commands.report_volume_groups; a volume group with several physical volumes counts once."""
+    """The rows of commands.report_volume_groups; a volume group with several physical volumes counts once.
+
+    Raises:
+        InternalError: LVM_FAILED, it is no report.
+    """
     found: dict[str, VolumeGroup] = {}
     for row in _rows(text, "vg"):
         found.setdefault(row["vg_name"], _volume_group(row, row))
     return tuple(found.values())
 
 
+@_reads
 def parse_logical_volumes(text: str) -> tuple[LogicalVolume, ...]:
-    """The rows of commands.report_logical_volumes and report_brick."""
+    """The rows of commands.report_logical_volumes and report_brick.
+
+    Raises:
+        InternalError: LVM_FAILED, it is no report.
+    """
     return tuple(_logical_volume(row) for row in _rows(text, "lv"))
 
 
+@_reads
 def parse_everything(text: str) -> tuple[tuple[VolumeGroup, ...], tuple[LogicalVolume, ...]]:
-    """What commands.report_everything tells: volume groups, and the logical volumes of all of them."""
+    """What commands.report_everything tells: volume groups, and the logical volumes of all of them.
+
+    Raises:
+        InternalError: LVM_FAILED, it is no report.
+    """
     groups, volumes = [], []
     for section in _sections(text):
         pv = (section.get("pv") or [{}])[0]

@@ -25,8 +25,9 @@ from brickyard.topology.v1 import (
     topology_service_pb2,
     topology_service_pb2_grpc,
 )
+from services.common.authority import create_authority, issue_certificate
 from services.common.channels import open_channel
-from services.common.credentials import TlsFiles, create_authority, issue_certificate
+from services.common.credentials import TlsFiles
 from services.common.errors import from_rpc_error
 from services.common.identity import Role
 from services.common.ids import new_id

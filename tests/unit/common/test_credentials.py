@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from services.common.credentials import TlsFiles, create_authority, issue_certificate
+from services.common.authority import create_authority, issue_certificate
+from services.common.credentials import TlsFiles
 from services.common.errors import FailedPreconditionError, InvalidArgumentError
 from services.common.identity import Identity, Role, identity_from_names
 

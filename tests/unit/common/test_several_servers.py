@@ -10,8 +10,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.common.authority import create_authority, issue_certificate
 from services.common.channels import call, open_channel
-from services.common.credentials import TlsFiles, create_authority, issue_certificate
+from services.common.credentials import TlsFiles
 from services.common.errors import NotFoundError, UnavailableError
 from services.common.identity import AccessPolicy, Role
 from services.common.reasons import Reason

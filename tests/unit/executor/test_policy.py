@@ -101,7 +101,9 @@ def test_sizes_of_a_new_brick(size: dict[str, int]) -> None:
 
 
 def test_options_in_order() -> None:
-    assert policy.check_options(["performance.cache-size 1GB", "", "group virt", "auth.allow 10.0.0.*"]) == [
+    assert policy.NodePolicy().check_options(
+        ["performance.cache-size 1GB", "", "group virt", "auth.allow 10.0.0.*"]
+    ) == [
         ("performance.cache-size", "1GB"),
         ("group", "virt"),
         ("auth.allow", "10.0.0.*"),
@@ -114,7 +116,7 @@ def test_options_in_order() -> None:
 )
 def test_options_that_reach_beyond_the_volume(option: str) -> None:
     with pytest.raises(FailedPreconditionError) as caught:
-        policy.check_options([option])
+        policy.NodePolicy().check_options([option])
     assert caught.value.reason is Reason.GLUSTER_OPTION_NOT_ALLOWED
 
 
