@@ -338,13 +338,17 @@ class Stack:
     @contextmanager
     def fault(self, *faults: Mapping[str, object]) -> Iterator[None]:
         """Arms faults of the simulated nodes for the length of a block; see services.executor's Fault."""
-        scratch = self.faults.with_suffix(".new")
-        scratch.write_text(json.dumps({"fault": faults}))
-        scratch.rename(self.faults)
+        self.arm(*faults)
         try:
             yield
         finally:
             self.faults.unlink()
+
+    def arm(self, *faults: Mapping[str, object]) -> None:
+        """Within such a block: arms these faults instead, at once."""
+        scratch = self.faults.with_suffix(".new")
+        scratch.write_text(json.dumps({"fault": faults}))
+        scratch.rename(self.faults)
 
     def forget_clients(self) -> None:
         """Closes the clients, whose servers are others now."""
