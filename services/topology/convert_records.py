@@ -52,6 +52,7 @@ from services.topology.domain.model import (
     Presence,
     VolumeState,
 )
+from services.topology.usecases.volume_rows import volume_columns
 
 Row = dict[str, Any]
 _M = TypeVar("_M", bound=Message)
@@ -202,19 +203,7 @@ def _volume(recorded: records_pb2.RecordedVolume, now_us: int) -> Row:
     volume = new_volume(message)
     check_volume_fields(volume)
     return {
-        "id": volume.id,
-        "cluster_id": volume.cluster_id,
-        "name": volume.name,
-        "size_bytes": volume.size_bytes,
-        "durability_type": volume.durability.type.value,
-        "replica_count": volume.durability.replica_count,
-        "data_count": volume.durability.data_count,
-        "redundancy_count": volume.durability.redundancy_count,
-        "gid": volume.gid,
-        "options": list(volume.options),
-        "block": volume.block,
-        "snapshot_enabled": volume.snapshot_enabled,
-        "snapshot_factor": volume.snapshot_factor,
+        **volume_columns(volume),
         "state": from_enum("volume.state", VolumeState, VOLUME_STATES, message.state).value,
         "operation_id": message.operation_id or None,
         "create_time_us": _time_us(message.create_time, now_us),

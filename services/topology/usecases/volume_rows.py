@@ -1,6 +1,7 @@
 """What the operations on volumes have in common: finding, holding, reserving, and the rows of bricks. Effects: SQL."""
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 
@@ -176,24 +177,31 @@ def planned_devices(tx: Transaction, cluster_id: str, bricks: Iterable[NewBrick]
     }
 
 
+def volume_columns(volume: NewVolume) -> dict[str, Any]:
+    """The columns of a volume that whoever asks for it decides on, by name."""
+    return {
+        "id": volume.id,
+        "cluster_id": volume.cluster_id,
+        "name": volume.name,
+        "size_bytes": volume.size_bytes,
+        "durability_type": volume.durability.type.value,
+        "replica_count": volume.durability.replica_count,
+        "data_count": volume.durability.data_count,
+        "redundancy_count": volume.durability.redundancy_count,
+        "gid": volume.gid,
+        "options": list(volume.options),
+        "block": volume.block,
+        "snapshot_enabled": volume.snapshot_enabled,
+        "snapshot_factor": volume.snapshot_factor,
+    }
+
+
 def insert_volume(tx: Transaction, volume: NewVolume, operation_id: str, *, origin_volume_id: str | None) -> None:
     """Records a volume that an operation makes, with its bricks."""
     tx.run(
         _INSERT_VOLUME,
         {
-            "id": volume.id,
-            "cluster_id": volume.cluster_id,
-            "name": volume.name,
-            "size_bytes": volume.size_bytes,
-            "durability_type": volume.durability.type.value,
-            "replica_count": volume.durability.replica_count,
-            "data_count": volume.durability.data_count,
-            "redundancy_count": volume.durability.redundancy_count,
-            "gid": volume.gid,
-            "options": list(volume.options),
-            "block": volume.block,
-            "snapshot_enabled": volume.snapshot_enabled,
-            "snapshot_factor": volume.snapshot_factor,
+            **volume_columns(volume),
             "state": VolumeState.CREATING.value,
             "operation_id": operation_id,
             "create_time_us": tx.now_us,
