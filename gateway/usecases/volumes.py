@@ -22,6 +22,8 @@ from services.common.reasons import Reason
 _log = get_logger()
 # A plan is outdated when somebody else took the space in between; after so many times the cluster is too contended.
 _MAX_PLANS = 8
+# The planned cluster may have been filled, or have got a volume of that name, since it was planned; another one may do.
+_OUTDATED = frozenset({Reason.PLAN_OUTDATED, Reason.TOO_MANY_VOLUMES, Reason.VOLUME_NAME_IN_USE})
 
 
 class GatewayUseCases(PreviewUseCases):
@@ -98,8 +100,8 @@ class GatewayUseCases(PreviewUseCases):
             plan = await self._plan(plan_request)
             try:
                 return await self._begin(spec_of(plan), request_id, asked)
-            except AbortedError as error:
-                if error.reason is not Reason.PLAN_OUTDATED or attempt == _MAX_PLANS:
+            except BrickyardError as error:
+                if error.reason not in _OUTDATED or attempt == _MAX_PLANS:
                     raise
                 _log.info("volume.plan_outdated", attempt=attempt, message=error.message)
         raise AssertionError  # the loop returns or raises

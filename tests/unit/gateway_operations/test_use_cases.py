@@ -151,6 +151,14 @@ def test_an_outdated_plan_is_made_anew() -> None:
     assert len(bricks) == len(set(bricks)) == 6
 
 
+@pytest.mark.parametrize("reason", [Reason.TOO_MANY_VOLUMES, Reason.VOLUME_NAME_IN_USE])
+def test_a_cluster_that_was_taken_meanwhile_gives_way_to_another(reason: Reason) -> None:
+    gateway = Gateway(ResourceExhaustedError(reason, "cluster 1 has it now"))
+    gateway.allocator.answers["PlanVolume"] = [plan(1), plan(2)]
+    run(gateway.use_cases.create_volume(NewVolume(size_bytes=GIB)))
+    assert [len(spec.create_volume.volume.bricks) for spec, _, _ in gateway.engine.begun] == [1, 2]
+
+
 def test_a_repeated_plan_keeps_a_given_request_id() -> None:
     gateway = Gateway(outdated())
     run(gateway.use_cases.create_volume(NewVolume(size_bytes=GIB), request_id="order-1"))
