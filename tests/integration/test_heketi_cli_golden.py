@@ -199,10 +199,10 @@ SCENARIOS = (
             ),
             Accepted(
                 r"examine",
-                "what Heketi's mock sees on its nodes is made up, and the dump in it is not there yet",
-                exit_code=255,
-                stdout="",
-                stderr=r"Error: Invalid path or request\n",
+                "what Heketi's mock sees on its nodes is made up; ours has LVM and mounts behind it",
+                stdout=r'(?s)\{\n    "heketidb": \{\n        "clusterentries": .*"report": \[.*"clusters": \[.*'
+                r'"NodesData": \[.*"VolumeInfo": .*"LVMPVInfo": .*"LVMVGInfo": .*'
+                r'"LVMLVInfo": .*"BricksMountStatus": .*\}\n+',
             ),
         ),
     ),
