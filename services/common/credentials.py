@@ -44,18 +44,30 @@ class TlsFiles:
         Raises:
             FailedPreconditionError: A file is missing, unreadable or of another certificate; names it and what to do.
         """
-        contents = [_read(path) for path in (self.ca, self.certificate, self.key)]
-        self._check_forms(contents)
-        if not _belongs(contents[1], contents[2]):
-            following = self.next_key.read_bytes() if self.next_key.exists() else b""
-            if not following or not _belongs(contents[1], following):
+        while True:
+            before = self.stamp()
+            found = self._read_pair()
+            if found is not None:
+                return found
+            # A renewal may have come in between: one file is of before it then, another of afterwards.
+            if self.stamp() == before:
                 raise FailedPreconditionError(
                     Reason.UNAUTHENTICATED,
                     f"{self.key} is not the key of {self.certificate}; {_REMEDY}",
                     path=self.key,
                 )
-            contents[2] = following
-        return contents[0], contents[1], contents[2]
+
+    def _read_pair(self) -> Contents | None:
+        """The contents; None when the key is not the certificate's."""
+        ca, certificate, key = (_read(path) for path in (self.ca, self.certificate, self.key))
+        self._check_forms([ca, certificate, key])
+        if _belongs(certificate, key):
+            return ca, certificate, key
+        try:
+            following = self.next_key.read_bytes()
+        except FileNotFoundError:
+            return None
+        return (ca, certificate, following) if _belongs(certificate, following) else None
 
     def stamp(self) -> tuple[tuple[int, int, int], ...]:
         """Another value once one of the files is another one."""

@@ -126,7 +126,7 @@ def test_watching_tells_each_change_until_the_end(world: World, stack: Stack, op
     assert [each.revision for each in seen] == sorted({each.revision for each in seen})
     assert seen[-1].state == SUCCEEDED
     at_gluster = [each.progress for each in seen if each.progress.step == "create volume"]
-    assert {(each.completed_step_count, each.total_step_count) for each in at_gluster} == {(3, 4)}
+    assert {(each.completed_step_count, each.total_step_count) for each in at_gluster} == {(3, 7)}
     assert all(each.node_hostname in cluster.hostnames for each in at_gluster)
     # One that has ended is told once.
     assert [each.state for each in operator.watch(begun)] == [SUCCEEDED]

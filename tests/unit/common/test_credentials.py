@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from services.common import credentials
 from services.common.authority import create_authority, issue_certificate
 from services.common.credentials import TlsFiles
 from services.common.errors import FailedPreconditionError, InvalidArgumentError
@@ -59,3 +60,27 @@ def test_missing_files_are_named_with_what_to_do(tmp_path: Path) -> None:
         TlsFiles.in_directory(tmp_path).read()
     with pytest.raises(FailedPreconditionError, match=r"no certificate authority.*brickyard ca init"):
         issue_certificate(tmp_path, tmp_path / "x", role=Role.AGENT, name="a")
+
+
+def test_whoever_reads_in_the_midst_of_a_renewal_gets_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_authority(tmp_path / "ca")
+    files = issue_certificate(tmp_path / "ca", tmp_path / "x", role=Role.GATEWAY, name="g")
+    newer = issue_certificate(tmp_path / "ca", tmp_path / "y", role=Role.GATEWAY, name="g").read()
+    read = credentials._read
+
+    def renewed_before_the_key(path: Path) -> bytes:
+        if path == files.key and files.certificate.read_bytes() != newer[1]:
+            files.store(*newer)
+        return read(path)
+
+    monkeypatch.setattr(credentials, "_read", renewed_before_the_key)
+    assert files.read() == newer
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    create_authority(tmp_path / "ca")
+    files = issue_certificate(tmp_path / "ca", tmp_path / "x", role=Role.GATEWAY, name="g")
+    other = issue_certificate(tmp_path / "ca", tmp_path / "y", role=Role.GATEWAY, name="g")
+    files.key.write_bytes(other.key.read_bytes())
+    with pytest.raises(FailedPreconditionError, match=r"key\.pem is not the key of .*cert\.pem"):
+        files.read()
