@@ -1,13 +1,18 @@
 """`brickyard agent deploy`: puts an agent on a node over SSH."""
 
+import ipaddress
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.connection import told_to_user
-from gateway.cli.deployment.paths import DEFAULT_FSTAB, DEFAULT_PREFIX, UNIT
+from gateway.cli.connection import grpc_options, told_to_user
+from gateway.cli.deployment.paths import DEFAULT_FSTAB, DEFAULT_PREFIX
 from gateway.cli.progress import say
+
+if TYPE_CHECKING:
+    from gateway.cli.connection import Connection
 
 _START = ("auto", "systemd", "plain", "none")
 
@@ -16,7 +21,8 @@ _START = ("auto", "systemd", "plain", "none")
     epilog="""\b
 Example, in a checkout of Brickyard:
   pip wheel --wheel-dir wheelhouse '.[agent]' pip
-  brickyard agent deploy 10.0.0.11 --wheelhouse wheelhouse --ca-dir ca --keyfile ~/.ssh/id_ed25519
+  brickyard agent deploy 10.0.0.11 --wheelhouse wheelhouse --keyfile ~/.ssh/id_ed25519 \\
+    --topology 10.0.0.2:7401 --tls-dir /etc/brickyard/operator
 """
 )
 @click.argument("host")
@@ -27,10 +33,9 @@ Example, in a checkout of Brickyard:
     help="Directory with the wheels of brickyard[agent], all that it needs, and pip, for the node's Python.",
 )
 @click.option(
-    "--ca-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of `brickyard ca init`; its key stays here.",
+    "--agent-topology",
+    default="",
+    help="HOST:PORT under which the node finds the topology, to renew its certificate.  [default: as --topology]",
 )
 @click.option("--user", default="root", show_default=True, help="User to log in as.")
 @click.option("--ssh-port", type=click.IntRange(1, 65535), default=22, show_default=True, help="Port of the sshd.")
@@ -64,11 +69,12 @@ Example, in a checkout of Brickyard:
     show_default=True,
     help="Who starts the agent: systemd, or a plain process where there is no systemd.",
 )
+@grpc_options("--topology", default="127.0.0.1:7401", envvar="BRICKYARD_TOPOLOGY", what="the topology service")
 def deploy(
     *,
     host: str,
     wheelhouse: Path,
-    ca_dir: Path,
+    agent_topology: str,
     user: str,
     ssh_port: int,
     sudo: bool,
@@ -81,18 +87,18 @@ def deploy(
     device_allow: tuple[str, ...],
     allow_destroy: bool,
     start: str,
+    connection: "Connection",
 ) -> None:
     """Installs and starts the agent on HOST over SSH, once; later it needs no SSH.
 
-    HOST is the name that the cluster manages the node under. No SSH key is left anywhere. Run it again to upgrade, or
-    after a failure: it does what is not done yet.
+    HOST is the name that the cluster manages the node under. The agent makes its key there and joins by a token of the
+    topology, which has to run with --ca-dir and --join-listen. No SSH key is left anywhere. Run it again to upgrade,
+    after a failure, or when the certificate has ended or was revoked: it does what is not done yet.
     """
-    from importlib.resources import files  # noqa: PLC0415 - other commands need none of it
-
-    from gateway.cli.deployment.enrolment import IssuedHere  # noqa: PLC0415 - the same
+    from gateway.cli.deployment.enrolment import JoinByToken  # noqa: PLC0415 - other commands need none of it
     from gateway.cli.deployment.plan import AgentPlan, read_wheelhouse  # noqa: PLC0415 - the same
     from gateway.cli.deployment.shell import NodeShell  # noqa: PLC0415 - the same
-    from gateway.cli.deployment.starting import StartMode  # noqa: PLC0415 - the same
+    from gateway.cli.deployment.starting import StartMode, agent_unit  # noqa: PLC0415 - the same
     from gateway.cli.deployment.steps import Deployment  # noqa: PLC0415 - the same
 
     try:
@@ -102,9 +108,11 @@ def deploy(
         raise click.ClickException("paramiko is missing; install it with: pip install 'brickyard[ssh]'") from error
     if not listen.rpartition(":")[2].isdigit():
         raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
-    with told_to_user():
+    topology = _found_by_node(host, agent_topology, connection.address)
+    with told_to_user(connection):
         plan = AgentPlan(
             host=host,
+            topology=topology,
             listen=listen,
             prefix=prefix.rstrip("/"),
             fstab=fstab,
@@ -121,15 +129,39 @@ def deploy(
                 node=NodeShell(session),
                 plan=plan,
                 wheelhouse=wheels,
-                enrolment=IssuedHere(ca_dir),
+                enrolment=JoinByToken(connection),
                 start=StartMode(start),
-                unit=files("gateway.cli.deployment").joinpath(UNIT).read_text(),
+                unit=agent_unit(),
                 say=say,
             )
             changed = deployment.run()
         finally:
             session.close()
     say(f"{host}: {'done' if changed else 'nothing was to be done'}")
+
+
+def _found_by_node(host: str, given: str, ours: str) -> str:
+    """Where the node finds the topology.
+
+    Raises:
+        click.UsageError: It is known under an address of this machine only, or is no address.
+    """
+    address = given or ours
+    name, _, port = address.rpartition(":")
+    if address.startswith("unix:") or (_is_loopback(name) and not _is_loopback(host)):
+        raise click.UsageError(
+            f"{host} cannot find the topology at {address}: give --agent-topology HOST:PORT, as the node reaches it"
+        )
+    if not name or not port.isdecimal():
+        raise click.UsageError(f"the topology's address {address!r} is not HOST:PORT")
+    return address
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _decide(host: str, shown: str, expected: str | None) -> None:

@@ -1,7 +1,7 @@
 """`brickyard agent token`: lets a node's agent join."""
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -37,8 +37,10 @@ def token(*, node: str, hosts: tuple[str, ...], minutes: float, as_json: bool, c
 
     NODE is the name that the cluster manages the node under. A token that was made for it before is void.
     """
+    from gateway.cli.identity_calls import make_token  # noqa: PLC0415 - slow to load
+
     with told_to_user(connection):
-        made = asyncio.run(_token(connection, node, hosts, minutes))
+        made = make_token(connection, node, hosts=hosts, lifetime=timedelta(minutes=minutes))
     if as_json:
         say_json(made)
         return
@@ -49,14 +51,3 @@ def token(*, node: str, hosts: tuple[str, ...], minutes: float, as_json: bool, c
     say(f"  brickyard-agent join {where} --node-name {node} --ca-pin {made.authority_pin} --token-file -")
     if not made.join_address:
         say("The topology takes no joins yet: start it with --join-listen HOST:7403")
-
-
-async def _token(connection: "Connection", node: str, hosts: tuple[str, ...], minutes: float) -> Any:
-    from brickyard.topology.v1.identity_service_pb2 import CreateJoinTokenRequest  # noqa: PLC0415 - slow to load
-    from gateway.cli.connection import identity_stub  # noqa: PLC0415 - the same
-    from services.common.channels import call_aio  # noqa: PLC0415 - the same
-
-    request = CreateJoinTokenRequest(node_name=node, hosts=hosts)
-    request.lifetime.FromMilliseconds(round(minutes * 60_000))
-    async with identity_stub(connection) as stub:
-        return await call_aio(stub.CreateJoinToken, request)

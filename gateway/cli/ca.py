@@ -1,6 +1,5 @@
 """`brickyard ca`: the certificate authority, certificates of services and operators, and their revocation."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,9 @@ from gateway.cli.progress import say
 from services.common.identity import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from brickyard.topology.v1.identity_pb2 import IssuedCertificate
     from gateway.cli.connection import Connection
 
 _ROLES = [role.value for role in Role if role not in {Role.LOCAL, Role.STRANGER}]
@@ -144,11 +146,12 @@ def ca_retire(*, directory: Path, force: bool, connection: "Connection") -> None
 
     Refused while processes have certificates of the old one, which would be cut off.
     """
+    from gateway.cli.identity_calls import list_certificates  # noqa: PLC0415 - slow to load
     from services.common import authority  # noqa: PLC0415 - other commands need none of it
 
     with told_to_user(connection):
         signer = authority.Authority(directory).pin
-        old = [] if force else asyncio.run(_of_others(connection, signer))
+        old = [] if force else _of_others(list_certificates(connection), signer)
         if old:
             raise click.ClickException(
                 f"certificates of the old authority are still in use, the latest of: {', '.join(old)}; wait until they "
@@ -158,14 +161,16 @@ def ca_retire(*, directory: Path, force: bool, connection: "Connection") -> None
     say(f"only {signer} is trusted from now on")
 
 
-async def _of_others(connection: "Connection", signer: str) -> list[str]:
+def _of_others(certificates: "Sequence[IssuedCertificate]", signer: str) -> list[str]:
     """Owners whose latest certificate, not revoked, is of another authority."""
+    from gateway.cli.identity_calls import role_name  # noqa: PLC0415 - slow to load
+
     latest: dict[tuple[int, str], Any] = {}
-    for each in await _list(connection):
+    for each in certificates:
         before = latest.get((each.role, each.name))
         if not each.revoked and (before is None or before.issue_time.ToNanoseconds() < each.issue_time.ToNanoseconds()):
             latest[each.role, each.name] = each
-    return [f"{_role_name(role)} {name}" for (role, name), each in latest.items() if each.authority_pin != signer]
+    return [f"{role_name(role)} {name}" for (role, name), each in latest.items() if each.authority_pin != signer]
 
 
 @ca.command(
@@ -195,15 +200,17 @@ Example:
 @_topology
 def ca_list(*, as_json: bool, connection: "Connection") -> None:
     """Lists certificates that have not ended: those signed by the topology, and those that services call with."""
+    from gateway.cli.identity_calls import list_certificates, role_name  # noqa: PLC0415 - slow to load
+
     with told_to_user(connection):
-        certificates = asyncio.run(_list(connection))
+        certificates = list_certificates(connection)
     if as_json:
         say_json({"certificates": [as_fields(each) for each in certificates]})
         return
     for each in certificates:
         state = "revoked" if each.revoked else f"until {each.expire_time.ToJsonString()}"
         pin = each.authority_pin.removeprefix("sha256:")[:8] or "unknown"
-        say(f"{_role_name(each.role):9} {each.name:24} {state:27} CA {pin:8} serial {each.serial}")
+        say(f"{role_name(each.role):9} {each.name:24} {state:27} CA {pin:8} serial {each.serial}")
 
 
 @ca.command(
@@ -222,51 +229,14 @@ def ca_revoke(*, role: str | None, name: str | None, serial: str | None, connect
     """Makes certificates count for nothing: all that an owner has now, or one. All servers know it within seconds."""
     if bool(serial) == bool(role or name) or bool(role) != bool(name):
         raise click.UsageError("give either --role and --name, or --serial")
+    from gateway.cli.identity_calls import revoke_owner, revoke_serial  # noqa: PLC0415 - slow to load
+
     with told_to_user(connection):
-        asyncio.run(_revoke(connection, role, name, serial))
-    if serial:
-        say(f"certificate {serial} is revoked")
-        return
+        if serial:
+            revoke_serial(connection, serial)
+            say(f"certificate {serial} is revoked")
+            return
+        revoke_owner(connection, Role(role or ""), name or "")
     say(f"all certificates that {role} {name} has now are revoked")
     if role == Role.AGENT.value:
         say(f"should the node come back: brickyard agent token {name}")
-
-
-def _role_name(number: Any) -> str:
-    from brickyard.topology.v1.identity_pb2 import IdentityRole  # noqa: PLC0415 - slow to load
-
-    return IdentityRole.Name(number).removeprefix("IDENTITY_ROLE_").lower()
-
-
-async def _list(connection: "Connection") -> list[Any]:
-    from brickyard.topology.v1.identity_service_pb2 import ListCertificatesRequest  # noqa: PLC0415 - slow to load
-    from gateway.cli.connection import identity_stub  # noqa: PLC0415 - the same
-    from services.common.channels import call_aio  # noqa: PLC0415 - the same
-
-    found: list[Any] = []
-    token = ""
-    async with identity_stub(connection) as stub:
-        while True:
-            page = await call_aio(stub.ListCertificates, ListCertificatesRequest(page_size=1000, page_token=token))
-            found += page.certificates
-            token = page.next_page_token
-            if not token:
-                return sorted(found, key=lambda each: (each.role, each.name, each.expire_time.ToNanoseconds()))
-
-
-async def _revoke(connection: "Connection", role: str | None, name: str | None, serial: str | None) -> None:
-    from brickyard.topology.v1 import identity_pb2  # noqa: PLC0415 - slow to load
-    from brickyard.topology.v1.identity_service_pb2 import (  # noqa: PLC0415 - the same
-        CertificateOwner,
-        RevokeCertificatesRequest,
-    )
-    from gateway.cli.connection import identity_stub  # noqa: PLC0415 - the same
-    from services.common.channels import call_aio  # noqa: PLC0415 - the same
-
-    if serial:
-        request = RevokeCertificatesRequest(serial=serial)
-    else:
-        number = identity_pb2.IdentityRole.Value(f"IDENTITY_ROLE_{(role or '').upper()}")
-        request = RevokeCertificatesRequest(owner=CertificateOwner(role=number, name=name or ""))
-    async with identity_stub(connection) as stub:
-        await call_aio(stub.RevokeCertificates, request)

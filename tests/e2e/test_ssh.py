@@ -79,7 +79,8 @@ class OldInstallation:
         """An agent for a node."""
         return self.brickyard(
             *("agent", "deploy", address, "--wheelhouse", str(self.directory / "wheelhouse")),
-            *("--ca-dir", str(self.stack.directory / "ca"), "--keyfile", str(self.directory / "key")),
+            *("--keyfile", str(self.directory / "key"), "--topology", f"{HOST_ADDRESS}:{PORTS['topology']}"),
+            *("--tls-dir", str(self.stack.directory / "tls" / "operator")),
             *("--prefix", PREFIX, "--fstab", "/etc/fstab", *flags),
         )
 
@@ -151,6 +152,11 @@ def test_an_old_installation_moves_node_by_node(old: OldInstallation) -> None:
         done = old.deploy(first, "--host-key", fingerprint)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "agent: answers at port 7410" in done.stdout
+        # It joined, and will renew its certificate.
+        where = f"{HOST_ADDRESS}:{PORTS['topology']}"
+        tls = ["--tls-dir", str(old.stack.directory / "tls" / "operator")]
+        assert f"agent     {first}" in old.brickyard("ca", "list", "--topology", where, *tls).stdout
+        assert f'topology = "{where}"' in old.shell(first, "cat /etc/brickyard/agent.toml")
         again = old.deploy(first, "--known-hosts", str(old.directory / "known_hosts"))
         assert again.stdout.splitlines()[-1] == f"{first}: nothing was to be done"
         assert old.shell(first, "ls /root/.ssh; ls -d /tmp/brickyard-deploy* 2>/dev/null || true").split() == [

@@ -1,75 +1,85 @@
-"""How a node's agent gets its certificate while it is deployed. Effects: the authority's files, the node's."""
+"""How a node's agent gets its certificate while it is deployed: it joins. Effects: the node, the topology."""
 
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Protocol
 
-from cryptography import x509
-
+from gateway.cli.connection import Connection
 from gateway.cli.deployment.paths import TLS_DIRECTORY
 from gateway.cli.deployment.plan import AgentPlan
 from gateway.cli.deployment.shell import NodeShell
-from services.common.authority import issue_certificate
+from gateway.cli.identity_calls import list_certificates, make_token, role_number
+from services.common.certificates import read_certificate
+from services.common.errors import FailedPreconditionError
+from services.common.identity import Identity, Role
+from services.common.reasons import Reason
+
+# It is used at once.
+_TOKEN_LIFETIME = timedelta(minutes=5)
+# The agent renews a certificate as soon as it runs; until then it has to be good.
+_STARTS_WITHIN = timedelta(minutes=10)
+# Fails unless all three files are there and the key is the certificate's.
+_SHOW = """
+import sys
+from pathlib import Path
 from services.common.credentials import TlsFiles
-from services.common.identity import Role, role_uri
+sys.stdout.buffer.write(TlsFiles.in_directory(Path(sys.argv[1])).read()[1])
+"""
 
-_RENEW_BEFORE = timedelta(days=30)
 
+@dataclass(frozen=True, slots=True)
+class JoinByToken:
+    """The node makes its key, and the topology signs it for a token. One that has a good certificate stays as it is.
 
-class Enrolment(Protocol):
-    """Gives a node's agent its certificate."""
+    Attributes:
+        connection: Where the topology is, with an operator's certificate.
+    """
 
-    def enrol(self, node: NodeShell, plan: AgentPlan) -> bool:
-        """Makes the files of TLS_DIRECTORY on the node; tells whether they are others than before.
+    connection: Connection
+
+    def check(self) -> None:
+        """Finds out whether the topology can be asked at all, before anything is done on the node.
 
         Raises:
             BrickyardError: It cannot; says why.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedHere:
-    """A certificate of an authority on this machine, copied to the node. A valid one of the same authority stays.
-
-    Attributes:
-        authority: Directory of `brickyard ca init`.
-    """
-
-    authority: Path
+        list_certificates(self.connection)
 
     def enrol(self, node: NodeShell, plan: AgentPlan) -> bool:
-        """See Enrolment.enrol."""
-        ca = (self.authority / "ca.pem").read_text()
-        there = node.attempt(["cat", f"{TLS_DIRECTORY}/ca.pem", f"{TLS_DIRECTORY}/cert.pem"])
-        has_key = node.holds('[ -s "$1" ]', f"{TLS_DIRECTORY}/key.pem")
-        if there.exit_code == 0 and has_key and _still_good(there.stdout, ca, plan.host):
+        """Makes the files of TLS_DIRECTORY on the node, whose software is there; tells whether they were made.
+
+        Raises:
+            BrickyardError: It cannot; says why.
+        """
+        if self._has_good_one(node, plan):
             return False
-        with tempfile.TemporaryDirectory(prefix="brickyard-deploy-") as directory:
-            files = issue_certificate(
-                self.authority, Path(directory), role=Role.AGENT, name=plan.host, hosts=[plan.host]
+        invitation = make_token(self.connection, plan.host, lifetime=_TOKEN_LIFETIME)
+        if not invitation.join_address:
+            raise FailedPreconditionError(
+                Reason.NO_AUTHORITY,
+                f"the topology at {self.connection.address} takes no joins: start it with --join-listen HOST:7403",
             )
-            _copy(node, files)
+        # Who lists processes on the node sees the words, and not the token.
+        node.run(
+            [
+                *(plan.program, "join", invitation.join_address, "--node-name", plan.host),
+                *("--ca-pin", invitation.authority_pin, "--tls-dir", TLS_DIRECTORY, "--token-file", "-"),
+            ],
+            stdin=invitation.token.encode(),
+        )
         return True
 
-
-def _copy(node: NodeShell, files: TlsFiles) -> None:
-    node.run(["mkdir", "-p", "-m", "0700", TLS_DIRECTORY])
-    # The certificate goes first and comes last: one that is there belongs to the key beside it.
-    node.run(["rm", "-f", f"{TLS_DIRECTORY}/{files.certificate.name}"])
-    for path, mode in ((files.key, 0o600), (files.ca, 0o644), (files.certificate, 0o644)):
-        node.write(f"{TLS_DIRECTORY}/{path.name}", path.read_bytes(), mode=mode)
-
-
-def _still_good(pem: bytes, ca: str, host: str) -> bool:
-    """Whether the node has a certificate of this authority for this host that is valid for a while."""
-    if not pem.decode(errors="replace").startswith(ca):
-        return False
-    try:
-        certificate = x509.load_pem_x509_certificates(pem)[-1]
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
-        return False
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    return role_uri(Role.AGENT, host) in uris and certificate.not_valid_after_utc - datetime.now(UTC) > _RENEW_BEFORE
+    def _has_good_one(self, node: NodeShell, plan: AgentPlan) -> bool:
+        """Whether it has a certificate for its host that this topology knows, not revoked and not at its end."""
+        shown = node.attempt([f"{plan.current}/bin/python", "-I", "-c", _SHOW, TLS_DIRECTORY])
+        if shown.exit_code != 0:
+            return False
+        certificate = read_certificate(shown.stdout)
+        if certificate.identity != Identity(Role.AGENT, plan.host):
+            return False
+        if certificate.expires - datetime.now(UTC) < _STARTS_WITHIN:
+            return False
+        agent = role_number(Role.AGENT)
+        return any(
+            (each.serial, each.role, each.name) == (certificate.serial, agent, plan.host) and not each.revoked
+            for each in list_certificates(self.connection)
+        )

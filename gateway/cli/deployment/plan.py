@@ -21,6 +21,7 @@ class AgentPlan:
 
     Attributes:
         host: Host name that the cluster manages the node under; the agent's certificate carries it.
+        topology: Where the node finds the topology, HOST:PORT, which renews the certificate.
         listen: Address that it serves, HOST:PORT.
         prefix: Its software is below.
         state_directory: Its journal.
@@ -30,6 +31,7 @@ class AgentPlan:
     """
 
     host: str
+    topology: str
     listen: str = "0.0.0.0:7410"
     prefix: str = DEFAULT_PREFIX
     state_directory: str = DEFAULT_STATE
@@ -58,6 +60,7 @@ class AgentPlan:
             "listen": [self.listen],
             "node_name": [self.host],
             "tls_dir": TLS_DIRECTORY,
+            "topology": self.topology,
             "state_dir": self.state_directory,
             "fstab": self.fstab,
         }

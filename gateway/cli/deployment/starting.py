@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
 from typing import Protocol
 
 from gateway.cli.deployment.paths import CONFIG, DEFAULT_PREFIX, UNIT, UNIT_PATH
@@ -27,6 +29,14 @@ fi
 _START = """
 setsid -f sh -c 'echo $$ >"$1"; exec "$2" --config "$3" >>"$4" 2>&1 </dev/null' sh "$1" "$2" "$3" "$4"
 """
+
+
+def agent_unit() -> str:
+    """Text of the agent's systemd unit: beside this module when installed, in a checkout where all units are."""
+    installed = files("gateway.cli.deployment").joinpath(UNIT)
+    if installed.is_file():
+        return installed.read_text()
+    return (Path(__file__).parents[3] / "compose" / "systemd" / UNIT).read_text()
 
 
 class StartMode(StrEnum):

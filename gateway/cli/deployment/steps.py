@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.cli.deployment.enrolment import Enrolment
+from gateway.cli.deployment.enrolment import JoinByToken
 from gateway.cli.deployment.paths import CONFIG, TLS_DIRECTORY
 from gateway.cli.deployment.plan import OLDEST_PYTHON, AgentPlan, Wheelhouse
 from gateway.cli.deployment.shell import NodeShell
@@ -60,7 +60,7 @@ class Deployment:
     node: NodeShell
     plan: AgentPlan
     wheelhouse: Wheelhouse
-    enrolment: Enrolment
+    enrolment: JoinByToken
     start: StartMode
     unit: str
     say: Callable[[str], None]
@@ -71,6 +71,7 @@ class Deployment:
         Raises:
             BrickyardError: A step failed; the next run begins with it.
         """
+        self.enrolment.check()
         self._check_node()
         changed = self._install()
         changed |= self._tell("certificate", self.enrolment.enrol(self.node, self.plan), TLS_DIRECTORY)
