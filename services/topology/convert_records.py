@@ -52,7 +52,7 @@ from services.topology.domain.model import (
     Presence,
     VolumeState,
 )
-from services.topology.usecases.volume_rows import volume_columns
+from services.topology.usecases.volume_rows import brick_columns, volume_columns
 
 Row = dict[str, Any]
 _M = TypeVar("_M", bound=Message)
@@ -238,19 +238,8 @@ def _brick(booked: books_pb2.BookedBrick, states: Mapping[str, volume_pb2.Volume
         # Operations that are taken over make or remove whole volumes.
         state = BrickState(from_enum("volume.state", VolumeState, VOLUME_STATES, held).value)
     return {
-        "id": brick.id,
+        **brick_columns(brick),
         "volume_id": booked.brick.volume_id,
-        "device_id": brick.device_id,
-        "node_id": brick.node_id,
-        "path": brick.path,
-        "size_bytes": brick.size_bytes,
-        "thin_pool_size_bytes": brick.thin_pool_size_bytes,
-        "pool_metadata_size_bytes": brick.pool_metadata_size_bytes,
-        "thin_pool_name": brick.thin_pool_name,
-        "lv_name": brick.lv_name,
-        "role": brick.role.value,
-        "set_index": brick.set_index,
-        "position": brick.position,
         "state": state.value,
         "operation_id": booked.operation_id or None,
         "replaces_brick_id": None,

@@ -213,6 +213,24 @@ def insert_volume(tx: Transaction, volume: NewVolume, operation_id: str, *, orig
     insert_bricks(tx, volume.id, volume.bricks, operation_id)
 
 
+def brick_columns(brick: NewBrick) -> dict[str, Any]:
+    """The columns of a brick that placement decides on, by name."""
+    return {
+        "id": brick.id,
+        "device_id": brick.device_id,
+        "node_id": brick.node_id,
+        "path": brick.path,
+        "size_bytes": brick.size_bytes,
+        "thin_pool_size_bytes": brick.thin_pool_size_bytes,
+        "pool_metadata_size_bytes": brick.pool_metadata_size_bytes,
+        "thin_pool_name": brick.thin_pool_name,
+        "lv_name": brick.lv_name,
+        "role": brick.role.value,
+        "set_index": brick.set_index,
+        "position": brick.position,
+    }
+
+
 def insert_bricks(
     tx: Transaction,
     volume_id: str,
@@ -226,19 +244,8 @@ def insert_bricks(
         _INSERT_BRICKS,
         [
             {
-                "id": brick.id,
+                **brick_columns(brick),
                 "volume_id": volume_id,
-                "device_id": brick.device_id,
-                "node_id": brick.node_id,
-                "path": brick.path,
-                "size_bytes": brick.size_bytes,
-                "thin_pool_size_bytes": brick.thin_pool_size_bytes,
-                "pool_metadata_size_bytes": brick.pool_metadata_size_bytes,
-                "thin_pool_name": brick.thin_pool_name,
-                "lv_name": brick.lv_name,
-                "role": brick.role.value,
-                "set_index": brick.set_index,
-                "position": brick.position,
                 "state": BrickState.CREATING.value,
                 "operation_id": operation_id,
                 "replaces_brick_id": replaces_brick_id,
