@@ -223,8 +223,24 @@ def _local_clock() -> int:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver shall not begin transactions by itself; `_begin_sqlite` does.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "foreign_keys = ON", "synchronous = NORMAL", "cache_size = -16384"):
+    _use_write_ahead_log(connection)
+    for pragma in ("foreign_keys = ON", "synchronous = NORMAL", "cache_size = -16384"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    give_up_at = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+        else:
+            return
+        # This statement alone does not wait for another process that uses a new database; beginning to write does.
+        connection.execute("BEGIN IMMEDIATE").close()
+        connection.execute("ROLLBACK").close()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -1,8 +1,10 @@
 """Transactions: snapshots, repetition, durability, and what a missing database looks like."""
 
+import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -162,3 +164,30 @@ def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
 def test_a_password_is_not_shown() -> None:
     with closing(Store("postgresql://user:secret@127.0.0.1:1/x")) as store:
         assert "secret" not in store.shown_url
+
+
+def test_a_new_database_that_another_process_writes_to_is_waited_for(tmp_path: Path) -> None:
+    """SQLite's change to the write-ahead log is the one statement that refuses at once."""
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    refused = []
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            try:
+                return super().execute(sql, *arguments)
+            except sqlite3.OperationalError:
+                refused.append(sql)
+                other.execute("COMMIT")
+                raise
+
+    with closing(Store(f"sqlite:///{path}")) as store, closing(other):
+
+        @sa.event.listens_for(store.engine, "do_connect")
+        def connect(_dialect: object, _record: object, arguments: Any, options: Any) -> sqlite3.Connection:
+            return sqlite3.connect(*arguments, factory=Watched, **options)
+
+        store.check_ready()
+        assert store.read(lambda tx: tx.scalar(sa.text("PRAGMA journal_mode"))) == "wal"
+    assert refused == ["PRAGMA journal_mode = WAL"]
