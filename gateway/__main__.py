@@ -162,15 +162,15 @@ def main(
         provisioning=provisioning,
         facts_interval_s=facts_interval_seconds,
     )
-    if simulates:
-        sys.exit(_run_simulated(config, log_level))
-    for note in config.notes:
-        _log.warning("config.obsolete", note=note)
 
     def announce(where: str) -> None:
         announce_ready("brickyard-gateway", where)
 
     try:
+        if simulates:
+            sys.exit(_run_simulated(config, log_level))
+        for note in config.notes:
+            _log.warning("config.obsolete", note=note)
         asyncio.run(run_gateway(settings, announce=announce))
     except BrickyardError as error:
         raise click.ClickException(error.message) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.process_group import Child, run, start
+from services.common.server import check_socket_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,18 @@ def state_directory(chosen: Path | None) -> Iterator[Path]:
 
 
 def _sockets(state: Path) -> dict[str, str]:
-    return {name: f"unix:{state}/{name}.sock" for name in ("topology", "allocator", "agents")}
+    sockets = {name: f"unix:{state}/{name}.sock" for name in ("topology", "allocator", "agents")}
+    for address in sockets.values():
+        check_socket_path(address)
+    return sockets
 
 
 def address_flags(state: Path) -> list[str]:
-    """The flags that tell a gateway where the others are."""
+    """The flags that tell a gateway where the others are.
+
+    Raises:
+        InvalidArgumentError: The path of the directory is too long for sockets.
+    """
     return [argument for name, address in _sockets(state).items() for argument in (f"--{name}", address)]
 
 

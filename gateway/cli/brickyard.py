@@ -24,6 +24,7 @@ from gateway.cli.status import status
 from gateway.cli.taking_over import import_dump
 from gateway.cli.topology import topology
 from gateway.cli.volume import rebalance_plan, volume
+from services.common.errors import BrickyardError
 
 _HELP = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BRICKYARD"}
 # What a shell says of a program that SIGINT ended.
@@ -131,7 +132,10 @@ def serve(
         max_volumes_per_cluster=max_volumes_per_cluster,
         log_level=log_level,
     )
-    sys.exit(run_embedded(settings))
+    try:
+        sys.exit(run_embedded(settings))
+    except BrickyardError as error:
+        raise click.ClickException(error.message) from error
 
 
 @main.command(

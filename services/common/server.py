@@ -1,5 +1,6 @@
 """The threaded gRPC server that topology, allocator and agents share: health, reflection, TLS, graceful stop."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.common.channels import MAX_MESSAGE_BYTES
 from services.common.credentials import server_credentials
-from services.common.errors import FailedPreconditionError
+from services.common.errors import FailedPreconditionError, InvalidArgumentError
 from services.common.health import WatchedHealth
 from services.common.identity import AccessPolicy
 from services.common.interceptors import ServerInterceptor
@@ -25,6 +26,8 @@ from services.common.trust import TrustList
 
 _log = get_logger()
 _HEALTH_INTERVAL_S = 5.0
+# sun_path of unix(7) without its last zero.
+_SOCKET_PATH_BYTES = 107
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +145,11 @@ def bind(
 
     Raises:
         FailedPreconditionError: The address is taken or not of this machine.
+        InvalidArgumentError: The path of a socket is too long.
     """
     try:
         if address.startswith("unix:"):
+            check_socket_path(address)
             server.add_insecure_port(address)
             return address
         host = address.rpartition(":")[0]
@@ -157,6 +162,26 @@ def bind(
             Reason.INVALID_ARGUMENT, f"cannot listen on {address}: {error}", field="listen", value=address
         ) from error
     return f"{host}:{port}"
+
+
+def check_socket_path(address: str) -> None:
+    """Refuses the address of a socket that can not be made, before gRPC does so less clearly.
+
+    Args:
+        address: "unix:PATH".
+
+    Raises:
+        InvalidArgumentError: The path is too long.
+    """
+    size_bytes = len(os.fsencode(address.removeprefix("unix:")))
+    if size_bytes > _SOCKET_PATH_BYTES:
+        raise InvalidArgumentError(
+            Reason.INVALID_ARGUMENT,
+            f"cannot listen on {address}: a socket's path has at most {_SOCKET_PATH_BYTES} bytes, and this one "
+            f"{size_bytes}; choose a directory with a shorter path",
+            field="listen",
+            value=address,
+        )
 
 
 def run_until_stopped(server: RunningServer, *, process: str, on_stop: Callable[[], None] | None = None) -> None:

@@ -16,7 +16,6 @@ from tests.integration.stack import Credentials, Stack, wait_until
 from tests.integration.world import World
 
 ENGINES = ("sqlite", "postgresql")
-_NOT_RUN = pytest.StashKey[str]()
 _ASKED = pytest.StashKey[bool]()
 
 
@@ -28,10 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", autouse=True)
 def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """URL of a server's database; empty when there is none. The variable is set for the other tests of this folder."""
-    reason = postgres.why_not()
-    if reason:
-        request.config.stash[_NOT_RUN] = reason
-    if reason or not request.config.stash[_ASKED]:
+    if postgres.why_not() or not request.config.stash[_ASKED]:
         yield ""
         return
     with tempfile.TemporaryDirectory(prefix="brickyard-pg-") as directory:
@@ -44,10 +40,17 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
                 del os.environ[postgres.VARIABLE]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    reason = config.stash.get(_NOT_RUN, "")
-    if reason and config.stash.get(_ASKED, False):
-        terminalreporter.write_line(f"NOT RUN ON POSTGRESQL: {reason}", red=True, bold=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any("NOT RUN ON POSTGRESQL" in str(report.longrepr) for report in skipped):
+        terminalreporter.write_line(f"NOT RUN ON POSTGRESQL: {postgres.why_not()}", red=True, bold=True)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory for sockets, whose whole path may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="brickyard-") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,9 @@ def keys_told(server: Server) -> list[str]:
     return told
 
 
-def test_executor_mock_means_simulated_nodes(tmp_path: Path) -> None:
+def test_executor_mock_means_simulated_nodes(short_path: Path) -> None:
     env = {"HEKETI_MOCK_DEVICE_SIZE_GB": "100", "HEKETI_DB_PATH": "/var/lib/heketi/other.db"}
-    with gateway("mock", tmp_path, env=env) as server:
+    with gateway("mock", short_path, env=env) as server:
         rest = Rest(server.addresses[0], "My Secret")
         cluster = rest.made("/clusters", {"file": True, "block": True})["id"]
         for number in range(3):
@@ -73,7 +73,7 @@ def test_executor_mock_means_simulated_nodes(tmp_path: Path) -> None:
         assert {"use_auth", "glusterfs.db", "glusterfs.executor", "HEKETI_DB_PATH"} <= set(keys_told(server))
         assert server.stop() == 0
     assert all(map(is_gone, pids.values()))
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((short_path / "tmp").iterdir()) == []
 
 
 def test_tls_of_the_file(tmp_path: Path, credentials: Credentials) -> None:

@@ -131,6 +131,13 @@ def test_taken_port(name: str, tmp_path: Path) -> None:
 
 
 @EVERY
+def test_socket_with_too_long_a_path(name: str, tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/{'long' * 30}.sock"
+    done = refused(name, tmp_path, "--listen", address)
+    assert f"cannot listen on {address}: a socket's path has at most 107 bytes" in done.stderr
+
+
+@EVERY
 def test_missing_certificates(name: str, tmp_path: Path) -> None:
     done = refused(name, tmp_path, "--listen", f"{HOST}:0", "--tls-dir", str(tmp_path / "none"))
     assert str(tmp_path / "none" / "ca.pem") in done.stderr
