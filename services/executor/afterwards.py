@@ -1,8 +1,9 @@
 """What is done after an answer, because nobody needs to wait for it. Effects: through the runner.
 
-gluster takes ten seconds to begin to move data onto new bricks, though the volume is larger before, and three to remove
-a snapshot, though the copy that was made of it is in use before. So these are noted, the caller is answered, and then
-they are done; an agent that ends in between does them after its next start.
+gluster takes ten seconds to begin to move data onto new bricks, though the volume is larger before, three to remove a
+snapshot, though the copy that was made of it is in use before, and however long to fill a brick that took another's
+place. So these are noted, the caller is answered, and then they are done; an agent that ends in between does them after
+its next start.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from functools import partial
 
 from services.common.errors import BrickyardError
 from services.common.logs import get_logger
-from services.executor import copies
+from services.executor import copies, heals
 from services.executor.debts import Debt, DebtKind
 from services.executor.gluster import commands as gluster
 from services.executor.gluster import reports
@@ -31,6 +32,11 @@ def _pay(tools: Tools, debt: Debt) -> None:
         # After a boot glusterd comes last.
         if last or tools.runner.glusterd_listens():
             break
+    if debt.kind is DebtKind.HEAL:
+        with tools.debts.claim(debt) as mine:
+            if mine:
+                heals.watch(tools, debt)
+        return
     try:
         with tools.locks.gluster:
             if debt not in tools.debts.owed():

@@ -3,7 +3,8 @@
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ class DebtKind(StrEnum):
 
     MOVE_DATA = "move data"
     REMOVE_SNAPSHOT = "remove snapshot"
+    HEAL = "heal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,13 @@ class Debt:
         kind: What.
         name: To which volume or snapshot.
         volume_id: Id of the volume; empty for a snapshot.
+        brick: "host:/path" of the brick that is to be healed; empty for the other kinds.
     """
 
     kind: DebtKind
     name: str
     volume_id: str = ""
+    brick: str = ""
 
 
 def at_once(work: Callable[[], None]) -> None:
@@ -60,6 +64,7 @@ class Debts:
         self._path = path
         self.begin = begin
         self._lock = threading.Lock()
+        self._claimed: set[Debt] = set()
         known = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else []
         self._owed = dict.fromkeys(Debt(DebtKind(each.pop("kind")), **each) for each in known)
 
@@ -81,6 +86,20 @@ class Debts:
         """All of them."""
         with self._lock:
             return tuple(self._owed)
+
+    @contextmanager
+    def claim(self, debt: Debt) -> Iterator[bool]:
+        """Keeps others from paying one at the same time; False when another does so already."""
+        with self._lock:
+            mine = debt in self._owed and debt not in self._claimed
+            if mine:
+                self._claimed.add(debt)
+        try:
+            yield mine
+        finally:
+            if mine:
+                with self._lock:
+                    self._claimed.discard(debt)
 
     def _write(self) -> None:
         if self._path is None:

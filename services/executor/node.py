@@ -13,6 +13,7 @@ from services.executor import (
     devices,
     facts,
     growth,
+    heals,
     peers,
     repairs,
     replacement,
@@ -174,7 +175,7 @@ class Node:
 
     def heal_status(self, name: str) -> tuple[BrickHeal, ...]:
         """What the bricks of a volume have to heal."""
-        return replacement.heal_status(self._tools, check_volume_name(name))
+        return heals.heal_status(self._tools, check_volume_name(name))
 
     def has_gluster_block(self) -> bool:
         """Whether gluster-block is installed."""

@@ -1,10 +1,11 @@
-"""A brick that takes the place of another one, and what bricks have to heal. Effects: through the runner."""
+"""A brick that takes the place of another one. Effects: through the runner."""
 
 from dataclasses import dataclass
 
-from services.common.errors import BrickyardError, FailedPreconditionError, InternalError
-from services.common.logs import get_logger
+from services.common.errors import FailedPreconditionError, InternalError
 from services.common.reasons import Reason
+from services.executor import afterwards
+from services.executor.debts import Debt, DebtKind
 from services.executor.filesystem.mounts import mounted_at
 from services.executor.gluster import commands as gluster
 from services.executor.gluster import reports
@@ -12,11 +13,6 @@ from services.executor.growth import refuse_foreign
 from services.executor.policy import BrickSpec
 from services.executor.tools import Tools
 from services.executor.volumes import find_volume, get_volume, gluster_error, owner_of, run_changes, run_read
-
-_log = get_logger()
-# How often the heal is started, and looked at, before it is left to the daemons' own rounds.
-_HEAL_STARTS = 4
-_HEAL_LOOKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +32,8 @@ class ReplacementSpec:
     brick: BrickSpec
 
 
-def heal_status(tools: Tools, name: str) -> tuple[reports.BrickHeal, ...]:
-    """What the bricks of a volume have to heal.
-
-    Raises:
-        NotFoundError: GLUSTER_VOLUME_NOT_FOUND.
-        FailedPreconditionError: GLUSTERD_NOT_RUNNING.
-        InternalError: GLUSTER_FAILED.
-    """
-    get_volume(tools, name)
-    # It mounts the volume by itself, and waits for bricks that do not answer.
-    result = tools.runner.run(gluster.heal_info(name), timeout_s=gluster.TIMEOUT_S, allowed_exit_codes=None)
-    if not result.stdout.strip():
-        raise gluster_error(result.complaint, volume=name)
-    return reports.parse_heal(result.stdout, name)
-
-
 def replace_brick(tools: Tools, spec: ReplacementSpec, old: str) -> None:
-    """Puts a brick in the place of another, unless it has it, and lets the heal fill it.
+    """Puts a brick in the place of another, unless it has it; the heal fills it after this call.
 
     Args:
         tools: What the node works with.
@@ -66,6 +46,15 @@ def replace_brick(tools: Tools, spec: ReplacementSpec, old: str) -> None:
         FailedPreconditionError: GLUSTERD_NOT_RUNNING; OPERATION_ENDED, `settle` forbade it.
     """
     _await_known_dead(tools, spec)
+    try:
+        _exchange(tools, spec, old)
+    finally:
+        # Also when it failed: it may have been done all the same.
+        afterwards.pay(tools)
+
+
+def _exchange(tools: Tools, spec: ReplacementSpec, old: str) -> None:
+    debt = Debt(DebtKind.HEAL, spec.name, spec.volume_id, spec.new)
     with tools.locks.gluster:
         if tools.locks.is_gone(spec.brick.device):
             raise FailedPreconditionError(
@@ -76,18 +65,17 @@ def replace_brick(tools: Tools, spec: ReplacementSpec, old: str) -> None:
             )
         found = get_volume(tools, spec.name)
         refuse_foreign(found, spec.volume_id)
-        if spec.new not in found.bricks:
+        if spec.new in found.bricks:
+            tools.debts.note(debt)
+        else:
             if old not in found.bricks:
                 raise gluster_error(f"brick: {old} does not exist in volume: {spec.name}", volume=spec.name, brick=old)
             _refuse_unmounted(tools, spec)
+            # Before the change: an agent that ends right after it shall know.
+            tools.debts.note(debt)
             _done, complaint = run_changes(tools, [gluster.replace_brick(spec.name, old, spec.new)])
             if complaint and spec.new not in get_volume(tools, spec.name).bricks:
                 raise gluster_error(complaint, volume=spec.name)
-    try:
-        _start_heal(tools, spec, everything=found.dispersed)
-    except BrickyardError as error:
-        # The heal daemons look for work every ten minutes by themselves, and files are healed when they are used.
-        _log.warning("volume.heal_not_started", volume=spec.name, error=error.message)
 
 
 def _refuse_unmounted(tools: Tools, spec: ReplacementSpec) -> None:
@@ -101,34 +89,6 @@ def _refuse_unmounted(tools: Tools, spec: ReplacementSpec) -> None:
         raise InternalError(
             Reason.FILESYSTEM_FAILED, f"brick {spec.brick.path} is not mounted on this node", path=spec.brick.path
         )
-
-
-def _start_heal(tools: Tools, spec: ReplacementSpec, *, everything: bool) -> None:
-    """Lets the heal daemons begin, and sees that they do.
-
-    Gluster tells them of the new brick before its process answers; as seen with several volumes, some then wait for
-    their next round. With full copies gluster has marked what the new brick lacks; of a dispersed volume (`everything`)
-    all is looked at. The exchange restarts the daemons: until that of each node is up again, gluster refuses.
-    """
-    before, starts = 0, 0
-    for _ in range(_HEAL_LOOKS):
-        told = {status.name: status for status in heal_status(tools, spec.name)}
-        pending = sum(max(0, status.pending_count) for status in told.values())
-        connected = spec.new in told and told[spec.new].connected
-        if connected and (0 < pending < before or not (pending or everything)):
-            return
-        if connected:
-            with tools.locks.gluster:
-                _done, complaint = run_changes(tools, [gluster.start_heal(spec.name, everything=everything)])
-            if not complaint:
-                starts += 1
-                before, everything = pending, False
-            elif not reports.says_no_heal_daemon(complaint):
-                raise gluster_error(complaint, volume=spec.name)
-        if starts == _HEAL_STARTS:
-            break
-        tools.pause(tools.patience.heal_pause_s)
-    _log.info("volume.heal_pending", volume=spec.name, pending=before)
 
 
 def _await_known_dead(tools: Tools, spec: ReplacementSpec) -> None:

@@ -1,5 +1,6 @@
 """How one agent behaves. Pure values; the command line is in __main__."""
 
+import math
 from dataclasses import dataclass, field
 
 from services.executor.policy import NodePolicy
@@ -18,7 +19,10 @@ class Patience:
         peer_s: Time for a probed peer to become a full member.
         silence_s: Time for glusterd to notice that a node does not answer any more; its connections take half a minute.
         migration_s: Time for data to be moved off bricks that leave a volume; they were added a moment ago.
-        heal_pause_s: Pause between looks at whether a heal has begun; its daemons try to connect every three seconds.
+        heal_s: Time for which a new brick's heal is watched without a break; the next start of the agent goes on.
+        heal_pause_s: Pause before the second look at a heal; its daemons try to connect every three seconds. It
+            doubles, with jitter, up to `longest_heal_pause_s`.
+        longest_heal_pause_s: So often the heal daemons look for work by themselves.
         first_pause_s: Pause before the first repetition; it doubles, with jitter, up to `longest_pause_s`.
         longest_pause_s: See above.
     """
@@ -30,7 +34,9 @@ class Patience:
     peer_s: float = 20.0
     silence_s: float = 90.0
     migration_s: float = 600.0
+    heal_s: float = math.inf
     heal_pause_s: float = 4.0
+    longest_heal_pause_s: float = 600.0
     first_pause_s: float = 0.05
     longest_pause_s: float = 2.0
 

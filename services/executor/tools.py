@@ -80,10 +80,19 @@ class Tools:
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
 
-    def attempts(self, limit_s: float) -> Iterator[bool]:
-        """Yields once per attempt, with growing, jittered pauses in between; True when it is the last one."""
+    def attempts(
+        self, limit_s: float, *, first_pause_s: float | None = None, longest_pause_s: float | None = None
+    ) -> Iterator[bool]:
+        """Yields once per attempt, with growing, jittered pauses in between; True when it is the last one.
+
+        Args:
+            limit_s: No attempt begins later.
+            first_pause_s: See `Patience.first_pause_s`, which it replaces; it doubles.
+            longest_pause_s: See `Patience.longest_pause_s`, which it replaces.
+        """
         end = self.clock() + limit_s
-        step_s = self.patience.first_pause_s
+        step_s = self.patience.first_pause_s if first_pause_s is None else first_pause_s
+        longest_s = self.patience.longest_pause_s if longest_pause_s is None else longest_pause_s
         while True:
             last = self.clock() + step_s >= end
             yield last
@@ -91,7 +100,7 @@ class Tools:
                 return
             # Two agents that lost against each other must not meet again.
             self.pause(step_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            step_s = min(2 * step_s, self.patience.longest_pause_s)
+            step_s = min(2 * step_s, longest_s)
 
     def unmount(self, mount_point: str) -> None:
         """Unmounts all that is mounted on a directory, with patience: a brick process needs a moment to end.

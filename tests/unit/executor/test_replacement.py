@@ -7,35 +7,17 @@ import pytest
 from services.common.errors import FailedPreconditionError, InternalError, NotFoundError
 from services.common.reasons import Reason
 from services.common.units import GIB
-from services.executor.gluster.commands import DISTRIBUTED, dispersed
+from services.executor.gluster.commands import DISTRIBUTED
 from services.executor.gluster.reports import BrickHeal, parse_heal, parse_volume
-from services.executor.replacement import ReplacementSpec
 from services.executor.runners.simulated import FleetSettings
 from services.executor.settings import Patience
 from tests.unit.executor.captures import GLUSTER, capture
-from tests.unit.executor.fleets import VOLUME_ID, Ready, device_id
-from tests.unit.executor.growing import SOURCE, bricks_of, file_of, gluster_runs, grown
+from tests.unit.executor.fleets import VOLUME_ID
+from tests.unit.executor.growing import SOURCE, bricks_of, file_of, gluster_runs
+from tests.unit.executor.replacing import lab_of_four, new_brick, old_brick
 
 LOCKED = "Another transaction is in progress for vol_x. Please try again after some time."
 GONE = Patience(gluster_lock_s=0.2, silence_s=0.1, first_pause_s=0.01, longest_pause_s=0.02)
-
-
-def lab_of_four(settings: FleetSettings | None = None, *, gid: int = 0) -> Ready:
-    """A volume on three nodes, and a brick of a fourth one that is to take a place."""
-    lab = grown(settings=settings or FleetSettings(nodes=4, disk_bytes=10 * GIB))
-    lab.node(1).probe_peer("10.0.0.4")
-    lab.node(4).create_device(device_id(4), "/dev/sdb", destroy_data=False)
-    lab.node(4).create_brick(lab.brick(4, "e", gid=gid))
-    return lab
-
-
-def new_brick(lab: Ready) -> ReplacementSpec:
-    brick = lab.brick(4, "e")
-    return ReplacementSpec(SOURCE, VOLUME_ID, f"10.0.0.4:{brick.path}", brick)
-
-
-def old_brick(lab: Ready, number: int = 2) -> str:
-    return f"10.0.0.{number}:{lab.brick(number).path}"
 
 
 def test_the_new_brick_has_the_old_ones_place_and_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,30 +98,6 @@ def test_a_brick_that_is_not_mounted_takes_no_place() -> None:
     assert old_brick(lab) in bricks_of(lab)
 
 
-def test_a_dispersed_volume_is_healed_as_a_whole() -> None:
-    lab = lab_of_four()
-    lab.node(1).delete_volume(SOURCE, VOLUME_ID)
-    lab.node(1).create_volume(replace(lab.volume(), layout=dispersed(2, 1)))
-    lab.node(4).replace_brick(new_brick(lab), old_brick(lab))
-    assert lab.simulated(1).volumes()[SOURCE].heals == 1
-
-
-def test_a_replicated_volume_is_healed_by_gluster_itself() -> None:
-    lab = lab_of_four()
-    lab.node(4).replace_brick(new_brick(lab), old_brick(lab))
-    assert lab.simulated(1).volumes()[SOURCE].heals == 0
-
-
-def test_a_heal_that_does_not_start_is_no_failure() -> None:
-    lab = lab_of_four()
-    lab.node(1).delete_volume(SOURCE, VOLUME_ID)
-    lab.node(1).create_volume(replace(lab.volume(), layout=dispersed(2, 1)))
-    lab.fail("gluster volume heal", name="heal", stderr="not now", exit_code=1)
-    lab.node(4).replace_brick(new_brick(lab), old_brick(lab))
-    assert lab.fleet.faults.hits("heal") == 1
-    assert new_brick(lab).new in bricks_of(lab)
-
-
 def test_the_old_bricks_node_may_be_dead() -> None:
     lab = lab_of_four()
     lab.simulated(2).daemon.reachable = False
@@ -181,17 +139,6 @@ def test_settling_a_volume_that_is_gone() -> None:
     assert lab.node(4).settle_replacement(new_brick(lab)) is False
 
 
-def test_a_heal_is_started_once_the_daemons_are_up_again() -> None:
-    lab = lab_of_four()
-    lab.node(1).delete_volume(SOURCE, VOLUME_ID)
-    lab.node(1).create_volume(replace(lab.volume(), layout=dispersed(2, 1)))
-    said = "Staging failed on node2. Error: Self-heal daemon is not running. Check self-heal daemon log file."
-    lab.fail("gluster volume heal", name="heal", stderr=said, exit_code=1, times=3)
-    lab.node(4).replace_brick(new_brick(lab), old_brick(lab))
-    assert lab.fleet.faults.hits("heal") == 3
-    assert lab.simulated(1).volumes()[SOURCE].heals == 1
-
-
 def test_heal_status_names_every_brick() -> None:
     lab = lab_of_four()
     lab.simulated(1).volumes()[SOURCE].heal_entries[old_brick(lab, 1)] = 3
@@ -203,17 +150,6 @@ def test_heal_status_names_every_brick() -> None:
     )
     with pytest.raises(NotFoundError):
         lab.node(2).heal_status("nothing")
-
-
-def test_a_slow_heal_leaves_its_sources_with_entries() -> None:
-    lab = lab_of_four()
-    lab.simulated(1).daemon.pool.healing = False
-    lab.simulated(1).put_file(file_of(old_brick(lab, 1)), "data")
-    lab.fail("gluster volume heal", name="start", stderr="", times=0, action="stall", stall_s=0.001)
-    lab.node(4).replace_brick(new_brick(lab), old_brick(lab))
-    assert [each.pending_count for each in lab.node(1).heal_status(SOURCE)] == [1, 0, 1]
-    # It is started again while nothing seems to happen, but not forever.
-    assert lab.fleet.faults.hits("start") == 4
 
 
 @pytest.mark.parametrize("case", ["volume-heal-info", "volume-heal-info-dead-node"])

@@ -27,6 +27,7 @@ _SYSTEM_DISK_BYTES = 32 * GIB
 _VERB_LIMIT_S = 600.0
 _POLICY = NodePolicy(allow_destroy=True)
 _PATIENCE = Patience(
+    heal_s=0.1,
     heal_pause_s=0.01,
     gluster_lock_s=5.0,
     unmount_s=0.2,
