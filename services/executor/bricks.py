@@ -247,23 +247,27 @@ def _undo(tools: Tools, spec: BrickSpec, made: list[Step]) -> None:
 
 
 def sync_bricks(tools: Tools, specs: Iterable[BrickSpec]) -> None:
-    """Writes what the file systems of bricks hold to their disks.
+    """Writes the directories of bricks, with their marks, to their disks.
 
     XFS writes its log seconds later by itself; a power cut before that takes a new brick's directory with it, and the
-    mark of its volume, without which gluster does not serve the brick any more.
+    mark of its volume, without which gluster does not serve the brick any more. What a brick process makes in there it
+    makes again.
 
     Raises:
         InternalError: FILESYSTEM_FAILED, also when a brick is not mounted.
     """
     for spec in specs:
-        mount_point = tools.runner.resolve(spec.mount_point)
         # Elsewhere it would write the system's own disk, and say that all is well.
-        if mounts.mounted_at(tools.runner.mounts(), mount_point) is None:
+        if mounts.mounted_at(tools.runner.mounts(), tools.runner.resolve(spec.mount_point)) is None:
             raise InternalError(
                 Reason.FILESYSTEM_FAILED, f"brick {spec.path} is not mounted on this node", path=spec.path
             )
-        with failing_as(Reason.FILESYSTEM_FAILED, path=spec.path):
-            tools.runner.run(filesystem.sync_file_system(mount_point), timeout_s=filesystem.MAKE_TIMEOUT_S)
+        try:
+            tools.runner.sync_directory(spec.path)
+        except OSError as error:
+            raise InternalError(
+                Reason.FILESYSTEM_FAILED, f"{error.strerror or error}: {spec.path}", path=spec.path
+            ) from error
 
 
 def delete_brick(tools: Tools, spec: BrickSpec) -> bool:

@@ -149,6 +149,9 @@ def test_files_and_directories(runner: SshRunner, tmp_path: Path) -> None:
     assert caught.value.errno == errno.ENOTEMPTY
     deep = tmp_path / "a" / "b"
     runner.make_directory(str(deep))
+    runner.sync_directory(str(deep))
+    with pytest.raises(FileNotFoundError):
+        runner.sync_directory(str(deep / "absent"))
     runner.set_mode(str(deep), 0o2770)
     runner.set_group(str(deep), 4711)
     assert (deep.stat().st_mode & 0o7777, deep.stat().st_gid) == (0o2770, 4711)

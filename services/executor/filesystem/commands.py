@@ -35,11 +35,6 @@ def probe_signatures(*devices: str) -> list[str]:
     return ["blkid", "-p", "-o", "export", *devices]
 
 
-def sync_file_system(path: str) -> list[str]:
-    """Writes all that the file system of a path holds to its disk, XFS's log too."""
-    return ["sync", "-f", path]
-
-
 def wipe_signatures(device: str) -> list[str]:
     """Removes every signature of a device: whatever was on it cannot be found any more."""
     return ["wipefs", "--all", device]

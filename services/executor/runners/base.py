@@ -205,6 +205,13 @@ class Runner(Protocol):
             OSError: It is not empty, or busy.
         """
 
+    def sync_directory(self, path: str) -> None:
+        """Writes a directory, its place, and its attributes to disk; on XFS that is the log up to its last change.
+
+        Raises:
+            OSError: It is not there, or cannot be written.
+        """
+
     def set_group(self, path: str, gid: int) -> None:
         """Gives a directory to a group."""
 

@@ -191,11 +191,7 @@ class LocalRunner:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-        directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(target.parent)
 
     def list_directory(self, path: str) -> tuple[str, ...]:
         """See Runner.list_directory."""
@@ -215,6 +211,13 @@ class LocalRunner:
             Path(path).rmdir()
         except FileNotFoundError:
             return
+
+    def sync_directory(self, path: str) -> None:
+        """See Runner.sync_directory; the system call, not the program."""
+        started = time.monotonic()
+        _sync_directory(path)
+        duration_s = round(time.monotonic() - started, 4)
+        _log.info("command.run", argv=["fsync", path], exit_code=0, duration_s=duration_s, system_call=True)
 
     def set_group(self, path: str, gid: int) -> None:
         """See Runner.set_group."""
@@ -267,6 +270,14 @@ class LocalRunner:
         _log.info("command.run", argv=argv, exit_code=number, duration_s=duration_s, system_call=True)
         if number != 0:
             raise OSError(number, os.strerror(number), argv[-1])
+
+
+def _sync_directory(path: str | Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _killer(process: "subprocess.Popen[str]") -> Callable[[], None]:

@@ -231,6 +231,10 @@ class SshRunner:
         """See Runner.remove_directory."""
         self._text('[ -e "$1" ] || exit 0; exec rmdir -- "$1"', path)
 
+    def sync_directory(self, path: str) -> None:
+        """See Runner.sync_directory."""
+        self._text('exec sync -- "$1"', path)
+
     def set_group(self, path: str, gid: int) -> None:
         """See Runner.set_group."""
         self._text('exec chgrp -- "$2" "$1"', path, str(gid))

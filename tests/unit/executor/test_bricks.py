@@ -246,8 +246,8 @@ def test_a_brick_that_is_not_mounted_can_not_be_written_to_disk() -> None:
     lab = ready()
     spec = lab.brick(1)
     lab.node(1).create_brick(spec)
-    lab.fail("^sync -f", name="f")
-    with pytest.raises(InternalError) as failed:
+    lab.fail("^fsync ", name="f", exit_code=5)
+    with pytest.raises(InternalError, match=f"Input/output error: {spec.path}") as failed:
         lab.node(1).sync_bricks([spec])
     assert (failed.value.reason, lab.fleet.faults.hits("f")) == (Reason.FILESYSTEM_FAILED, 1)
     lab.simulated(1).machine.reboot()

@@ -97,6 +97,9 @@ def test_directories(tmp_path: Path) -> None:
     runner, path = LocalRunner(), tmp_path / "a" / "b"
     runner.make_directory(str(path))
     runner.make_directory(str(path))
+    runner.sync_directory(str(path))
+    with pytest.raises(FileNotFoundError):
+        runner.sync_directory(str(path / "absent"))
     runner.set_group(str(path), os.getgid())
     runner.set_mode(str(path), 0o2775)
     assert path.stat().st_mode & 0o7777 == 0o2775

@@ -180,14 +180,14 @@ class Machine:
         """Whether a device is mounted."""
         return self.mounts.has_source(device)
 
-    def sync(self, path: str) -> tuple[int, str, str]:
-        """What `sync -f` does and says."""
+    def sync(self, path: str) -> bool:
+        """Writes a directory, and what was made before, to disk; False when it is not there."""
         with self.lock:
             tree, inner = self.place(path)
             if inner not in tree.directories:
-                return 1, "", f"sync: error opening '{path}': No such file or directory\n"
+                return False
             tree.sync()
-        return 0, "", ""
+        return True
 
     def cut_power(self) -> None:
         """Reboots, and loses of its bricks' directories what was not written to disk."""

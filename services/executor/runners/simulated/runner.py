@@ -98,7 +98,6 @@ class SimulatedRunner:
             "mkfs.xfs": self._lvm.make_xfs,
             "blkid": self._lvm.probe,
             "wipefs": self._lvm.wipe,
-            "sync": lambda words: self._machine.sync(words[-1]),
         }
         if program in others:
             return others[program](argv)
@@ -196,6 +195,14 @@ class SimulatedRunner:
             if any(name.startswith(f"{inner}/") for name in (*tree.directories, *tree.files)):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
             tree.directories.pop(inner, None)
+
+    def sync_directory(self, path: str) -> None:
+        """See Runner.sync_directory."""
+        after = self._strike_call(f"fsync {path}")
+        if not self._machine.sync(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        if after:
+            raise NodeLostError(f"node {self._machine.name} was lost after writing {path} to disk")
 
     def set_group(self, path: str, gid: int) -> None:
         """See Runner.set_group."""
