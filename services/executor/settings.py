@@ -35,7 +35,7 @@ class Patience:
     silence_s: float = 90.0
     migration_s: float = 600.0
     heal_s: float = math.inf
-    heal_pause_s: float = 4.0
+    heal_pause_s: float = 2.0
     longest_heal_pause_s: float = 600.0
     first_pause_s: float = 0.05
     longest_pause_s: float = 2.0

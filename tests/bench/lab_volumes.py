@@ -297,7 +297,7 @@ def main() -> int:
     parser.add_argument("--only", type=_actions, default=ACTIONS, help=f"some of {','.join(ACTIONS)} (default: all)")
     parser.add_argument("--standing", type=int, default=1, help="volumes that are there already (default: %(default)s)")
     parser.add_argument("--size-gib", type=int, default=1, help="size of a volume (default: %(default)s)")
-    parser.add_argument("--disk-gib", type=int, default=8, help="size of each node's disk (default: %(default)s)")
+    parser.add_argument("--disk-gib", type=int, default=32, help="size of each node's disk (default: %(default)s)")
     parser.add_argument("--steps", action="store_true", help="print the commands of the last round, with their times")
     parser.add_argument("--json", type=Path, help="write the figures, with these steps, to a file too")
     arguments = parser.parse_args()

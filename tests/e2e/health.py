@@ -7,6 +7,7 @@ from typing import Any
 
 from compose.lab.waiting import wait_until
 from compose.stack import HOST_ADDRESS, PORTS, ROOT
+from services.common.units import KIB
 from tests.e2e.system import System
 
 
@@ -54,6 +55,12 @@ def await_status(system: System, what: str, *, well: bool = True, seconds: float
 
     wait_until(arrived, seconds=seconds, what=lambda: f"{what}: {found[-1].report['problems'][:5] if found else ''}")
     return found[-1]
+
+
+def book_bytes(system: System, address: str) -> tuple[str, tuple[int, int]]:
+    """Id of a node's only device, and its size and free bytes as the books tell."""
+    (device,) = system.ask("GET", f"/nodes/{system.node_ids[address]}").json()["devices"]
+    return device["id"], (device["storage"]["total"] * KIB, device["storage"]["free"] * KIB)
 
 
 def group_bytes(system: System, address: str, device_id: str) -> tuple[int, int]:

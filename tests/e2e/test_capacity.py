@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.common.units import KIB
-from tests.e2e.health import cli, group_bytes
+from tests.e2e.health import book_bytes, cli, group_bytes
 from tests.e2e.system import SPARE_DISK, System
 
 pytestmark = pytest.mark.timeout(200)
@@ -36,10 +35,9 @@ def test_the_largest_volume_can_be_made_and_nothing_larger(system: System, query
     assert refused.status_code == 500
     assert refused.text.startswith("Failed to allocate new volume: No space"), refused.text
     volume = system.create_volume(size=size, durability=_KINDS[query])
-    for address, node_id in system.node_ids.items():
-        (device,) = system.ask("GET", f"/nodes/{node_id}").json()["devices"]
-        books = (device["storage"]["total"] * KIB, device["storage"]["free"] * KIB)
-        assert books == group_bytes(system, address, device["id"])
+    for address in system.node_ids:
+        device_id, books = book_bytes(system, address)
+        assert books == group_bytes(system, address, device_id)
     assert largest(system, query)["MaxAllowCreateVolSize"] < size
     system.delete_volume(volume)
     system.await_nothing_left(seconds=20)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.health import book_bytes, group_bytes
 from tests.e2e.system import System
 
 pytestmark = pytest.mark.timeout(120)
@@ -13,6 +14,7 @@ DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()
 REPLICATE = {"type": "replicate", "replicate": {"replica": 3}}
 DISPERSE = {"type": "disperse", "disperse": {"data": 2, "redundancy": 1}}
 NONE = {"type": "none"}
+_EXTENT_BYTES = 4 << 20
 
 
 def write_and_read_back(system: System, volume: dict[str, Any]) -> None:
@@ -66,8 +68,25 @@ def test_group_of_the_volume(system: System) -> None:
 
 
 def test_four_at_once(system: System) -> None:
+    """Meanwhile the books never promise what LVM does not have; before and after they tell what it tells, exactly."""
+    address = system.member_addresses[0]
+    device_id, new = book_bytes(system, address)
+    assert group_bytes(system, address, device_id) == new
     queues = [system.begin("POST", "/volumes", {"size": 1, "durability": REPLICATE}) for _ in range(4)]
+    # Space is booked before LVM is told to take it, and given back after LVM did. Whoever asks for what is booked later
+    # than LVM while bricks are made, and earlier while they are removed, must not find more.
+    total, in_group = group_bytes(system, address, device_id)
+    _id, (booked_total, in_books) = book_bytes(system, address)
+    assert (booked_total, in_books <= in_group, (in_group - in_books) % _EXTENT_BYTES) == (total, True, 0)
     locations = [system.outcome(queue, seconds=100) for queue in queues]
     assert [answer.status_code for answer in locations] == [303] * 4, [answer.text for answer in locations]
+    _id, full = book_bytes(system, address)
+    assert group_bytes(system, address, device_id) == full
+    assert full[1] < new[1]
     deletions = [system.begin("DELETE", answer.headers["Location"]) for answer in locations]
+    _id, (booked_total, in_books) = book_bytes(system, address)
+    total, in_group = group_bytes(system, address, device_id)
+    assert (booked_total, in_books <= in_group, (in_group - in_books) % _EXTENT_BYTES) == (total, True, 0)
     assert [system.outcome(queue, seconds=100).status_code for queue in deletions] == [204] * 4
+    assert book_bytes(system, address) == (device_id, new)
+    assert group_bytes(system, address, device_id) == new
