@@ -67,6 +67,8 @@ class Agents:
         self._addresses = addresses
         self._trust = trust if trust is not None else TrustList()
         self._channels: dict[str, grpc.aio.Channel] = {}
+        # A stub makes a callable for each RPC; that is too much for each call.
+        self._stubs: dict[str, Any] = {}
         self._with_agent: set[str] = set()
 
     def _target(self, hostname: str) -> str:
@@ -120,11 +122,10 @@ class Agents:
             ) from error
 
     async def _ask(self, hostname: str, method: str, request: Any, *, target: str, timeout_s: float, epoch: int) -> Any:
-        channel = self._channels.get(target)
-        if channel is None:
-            channel = open_aio_channel(target, self._addresses.tls)
-            self._channels[target] = channel
-        stub = ExecutorServiceStub(channel)
+        stub = self._stubs.get(target)
+        if stub is None:
+            channel = self._channels[target] = open_aio_channel(target, self._addresses.tls)
+            stub = self._stubs[target] = ExecutorServiceStub(channel)
         metadata = [(NODE_KEY, hostname), *([(EPOCH_KEY, str(epoch))] if epoch else [])]
         try:
             return await call_aio(getattr(stub, method), request, timeout_s=timeout_s, metadata=metadata)

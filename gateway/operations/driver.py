@@ -71,6 +71,8 @@ class Driver:
         trail: What it has learned on the way.
         wakeup: Set when somebody wants the next attempt now.
         waiting: Whether it only waits for a node; nothing is lost when it is dropped then.
+        stalled: Whether its record says that it waits for a node.
+        ended: Its record once it has ended.
     """
 
     operation: operation_pb2.Operation
@@ -79,6 +81,8 @@ class Driver:
     trail: Trail = field(default_factory=Trail)
     wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: bool = False
+    stalled: bool = False
+    ended: operation_pb2.Operation | None = None
 
     async def drive(self) -> None:
         """Drives to the end; an operation that was lost to another driver, or whose record is gone, is let go."""
@@ -168,6 +172,7 @@ class Driver:
         outcome.left_brick_ids.extend(sorted(self.trail.left_brick_ids))
         outcome.lease_duration.CopyFrom(lease_of(self.around.settings))
         answer = await self._until_topology_answers(self.around.operations.CommitOperation, outcome)
+        self.ended = answer.operation
         self._adopt_clean_up(answer)
 
     async def _place_anew(self, failure: operation_pb2.OperationError) -> operation_pb2.OperationError | None:
@@ -245,6 +250,7 @@ class Driver:
                 lease_duration=lease_of(self.around.settings),
             ),
         )
+        self.ended = answer.operation
         self._adopt_clean_up(answer)
 
     async def _until_done(
@@ -266,6 +272,7 @@ class Driver:
                     reason=error.reason.value,
                     message=error.message,
                 )
+                self.stalled = True
                 await self._update(stalled=True, progress=work.progress.to_message())
             self.waiting = True
             # Running into the limit is the usual case, not an error: it is simply the next attempt's turn.

@@ -9,6 +9,7 @@ A driver that has lost its lease and does not know it yet does no harm: agents r
 
 import asyncio
 import random
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,12 +29,24 @@ from services.common.reasons import Reason
 
 _log = get_logger()
 _ENDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_FAILED)
+# Clients that poll ask again within this time; a record that has ended does not change any more.
+_REMEMBERED_S = 60.0
+_MOST_REMEMBERED = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Driven:
+    """An operation that is driven here.
+
+    Attributes:
+        driver: Its driver.
+        task: What runs the driver.
+        sure_until: On the event loop's clock: nobody else can have claimed the operation before.
+    """
+
     driver: Driver
     task: "asyncio.Task[None]"
+    sure_until: float
 
 
 class OperationEngine:
@@ -74,6 +87,8 @@ class OperationEngine:
             moves=moves,
         )
         self._driven: dict[str, _Driven] = {}
+        # Records of operations that ended here, and when; the oldest first.
+        self._remembered: OrderedDict[str, tuple[float, operation_pb2.Operation]] = OrderedDict()
         self._loops: list[asyncio.Task[None]] = []
         self._claiming: asyncio.Task[None] | None = None
         self._stopping = False
@@ -126,6 +141,7 @@ class OperationEngine:
         """
         if self._stopping:
             raise UnavailableError(Reason.UNAVAILABLE, "this gateway is shutting down; repeat the request")
+        asked_at = _now()
         answer: operation_service_pb2.BeginOperationResponse = await call_aio(
             self._operations.BeginOperation,
             operation_service_pb2.BeginOperationRequest(
@@ -140,8 +156,27 @@ class OperationEngine:
         operation = answer.operation
         # Also when it is replayed: the answer to our first attempt may have got lost on its way.
         if operation.owner == self._settings.owner and not has_ended(operation):
-            self._drive_in_background(operation)
+            # Of a replayed one the lease began earlier, nobody knows when.
+            lease_s = 0.0 if answer.replayed else self._settings.lease_s
+            self._drive_in_background(operation, sure_until=asked_at + lease_s)
         return operation
+
+    def surely_runs(self, operation_id: str) -> bool:
+        """Whether an operation has neither ended nor stalls, told without asking the topology.
+
+        That is so while it is driven here and its lease, counted from before it was asked for, has not run out: nobody
+        else can have ended it. False = only the topology can tell.
+        """
+        driven = self._driven.get(operation_id)
+        return driven is not None and not driven.driver.stalled and _now() < driven.sure_until
+
+    async def outcome(self, operation_id: str, *, wait_s: float) -> operation_pb2.Operation | None:
+        """The record of an operation that has ended here lately, or ends within `wait_s`; None = ask the topology."""
+        driven = self._driven.get(operation_id)
+        if driven is not None and not driven.driver.stalled:
+            await asyncio.wait({driven.task}, timeout=wait_s)
+        ended_at, operation = self._remembered.get(operation_id, (0.0, None))
+        return operation if _now() < ended_at + _REMEMBERED_S else None
 
     async def check_slot(self) -> None:
         """Whether one more volume operation could begin now.
@@ -180,17 +215,21 @@ class OperationEngine:
             if driven is not None:
                 driven.driver.wakeup.set()
 
-    def _drive_in_background(self, operation: operation_pb2.Operation) -> None:
+    def _drive_in_background(self, operation: operation_pb2.Operation, *, sure_until: float = 0.0) -> None:
         if operation.id in self._driven:
             return
-        driver = Driver(operation, self._kinds[operation.kind], self._around)
+        driver = Driver(operation, self._kinds[operation.kind], self._around, stalled=operation.stalled)
         task = asyncio.create_task(driver.drive(), name=operation.id)
-        self._driven[operation.id] = _Driven(driver, task)
+        self._driven[operation.id] = _Driven(driver, task, sure_until)
         task.add_done_callback(self._driver_ended)
 
     def _driver_ended(self, task: "asyncio.Task[None]") -> None:
         operation_id = task.get_name()
-        self._driven.pop(operation_id, None)
+        driven = self._driven.pop(operation_id, None)
+        if driven is not None and driven.driver.ended is not None:
+            self._remembered[operation_id] = _now(), driven.driver.ended
+            if len(self._remembered) > _MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
         if not task.cancelled() and task.exception() is not None:
             # Its lease is not renewed any more, so the operation is claimed and brought to its end from its record.
             _log.error("operation.crashed", operation_id=operation_id, exc_info=task.exception())
@@ -210,17 +249,23 @@ class OperationEngine:
     async def _renew_leases(self) -> None:
         if not self._driven:
             return
+        asked_at, asked = _now(), list(self._driven)
         answer: operation_service_pb2.RenewLeasesResponse = await call_aio(
             self._operations.RenewLeases,
             operation_service_pb2.RenewLeasesRequest(
                 owner=self._settings.owner,
-                operation_ids=list(self._driven),
+                operation_ids=asked,
                 lease_duration=lease_of(self._settings),
             ),
         )
-        for operation_id in answer.lost_operation_ids:
+        lost = set(answer.lost_operation_ids)
+        for operation_id in asked:
             driven = self._driven.get(operation_id)
-            if driven is not None:
+            if driven is None:
+                continue
+            if operation_id not in lost:
+                driven.sure_until = asked_at + self._settings.lease_s
+            else:
                 _log.warning("operation.lease_lost", operation_id=operation_id)
                 driven.task.cancel()
         self._wake(answer.woken_operation_ids)
@@ -237,6 +282,10 @@ class OperationEngine:
                 enter_request(operation.request_id)
                 _log.warning("operation.taken_over", operation_id=operation.id, attempt=operation.attempt_count)
                 self._drive_in_background(operation)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def has_ended(operation: operation_pb2.Operation) -> bool:

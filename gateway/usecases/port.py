@@ -292,6 +292,9 @@ class UseCases(Protocol):
     async def get_operation(self, operation_id: str) -> operation_pb2.Operation:
         """One operation, also for a day after it ended."""
 
+    async def poll_operation(self, operation_id: str) -> operation_pb2.Operation | None:
+        """One operation once it has ended or stalls; None while it runs, after a moment in which it did not end."""
+
     async def list_operations(self, *, unfinished_only: bool = False) -> Sequence[operation_pb2.Operation]:
         """Operations, newest first."""
 

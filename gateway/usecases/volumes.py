@@ -6,7 +6,7 @@ from typing import Any
 from brickyard.allocator.v1.allocator_service_pb2 import PlanVolumeRequest, PlanVolumeResponse
 from brickyard.topology.v1 import operation_pb2, operation_service_pb2, topology_service_pb2, volume_pb2
 from gateway.clients import AgentCaller
-from gateway.operations.engine import OperationEngine
+from gateway.operations.engine import OperationEngine, has_ended
 from gateway.settings import ProvisioningSettings
 from gateway.usecases.bricks import LookAgain
 from gateway.usecases.placement import all_options, named_bricks, placement_rules, planned_volume
@@ -20,6 +20,8 @@ from services.common.logs import get_logger
 from services.common.reasons import Reason
 
 _log = get_logger()
+# A poll is held so long for an operation that may be about to end: clients pause longer than that between polls.
+_MOMENT_S = 0.1
 # A plan is outdated when somebody else took the space in between; after so many times the cluster is too contended.
 _MAX_PLANS = 8
 # The planned cluster may have been filled, or have got a volume of that name, since it was planned; another one may do.
@@ -247,6 +249,15 @@ class GatewayUseCases(PreviewUseCases):
         )
         operation: operation_pb2.Operation = answer.operation
         return operation
+
+    async def poll_operation(self, operation_id: str) -> operation_pb2.Operation | None:
+        """See `UseCases`."""
+        operation = await self._engine.outcome(operation_id, wait_s=_MOMENT_S)
+        if operation is None:
+            if self._engine.surely_runs(operation_id):
+                return None
+            operation = await self.get_operation(operation_id)
+        return operation if has_ended(operation) or operation.stalled else None
 
     async def list_operations(self, *, unfinished_only: bool = False) -> Sequence[operation_pb2.Operation]:
         """See `UseCases`."""

@@ -23,17 +23,17 @@ _PENDING = Answer(200, headers=((b"x-pending", b"true"),))
 
 
 async def poll(request: Request, context: Context) -> Answer:
-    """GET /queue/{id}; answers at once, and the same again for as long as the operation is kept."""
+    """GET /queue/{id}; answers within a moment, and the same again for as long as the operation is kept."""
     if request.target_id == DONE_ENTRY:
         return Answer(204)
-    operation = await context.use_cases.get_operation(known_form(request))
+    operation = await context.use_cases.poll_operation(known_form(request))
+    if operation is None:
+        return _PENDING
     if operation.state == operation_pb2.OPERATION_STATE_SUCCEEDED:
         result = _RESULTS.get(operation.kind)
         return Answer(204) if result is None else see_other(result + operation.target_id)
-    if operation.state == operation_pb2.OPERATION_STATE_FAILED or operation.stalled:
-        # A stalled operation has failed for good; it only waits for a node to clean up, which may take days.
-        raise texts.Refused(500, texts.failure_text(operation))
-    return _PENDING
+    # A stalled operation has failed for good; it only waits for a node to clean up, which may take days.
+    raise texts.Refused(500, texts.failure_text(operation))
 
 
 ROUTES = (Route("GET", "/queue/{id}", poll),)

@@ -78,6 +78,10 @@ class FakeState:
             self._polls[operation_id] -= 1
         return operation
 
+    async def poll_operation(self, operation_id: str) -> operation_pb2.Operation | None:
+        operation = await self.get_operation(operation_id)
+        return None if operation_id in self._endings and not operation.stalled else operation
+
     async def list_operations(self, *, unfinished_only: bool = False) -> Sequence[operation_pb2.Operation]:
         self._called("list_operations", unfinished_only)
         found = list(reversed(self.operations.values()))

@@ -198,6 +198,7 @@ class GlusterCli:
     def _add_bricks(self, pool: Pool, volume: Volume, bricks: list[str]) -> str:
         removals.refuse_while_moving(volume)
         volume.bricks += self._claim(pool, bricks)
+        pool.note_bricks(volume)
         if volume.status == 1:
             hold_bricks(pool, volume)
         return "volume add-brick: success\n"
@@ -207,18 +208,15 @@ class GlusterCli:
             raise GlusterError(f"Volume {name} already exists")
         first = next((index for index, word in enumerate(words) if ":/" in word), len(words))
         bricks = self._claim(pool, words[first:])
-        pool.volumes[name] = Volume(name, str(uuid.uuid4()), tuple(words[:first]), bricks)
+        volume = pool.volumes[name] = Volume(name, str(uuid.uuid4()), tuple(words[:first]), bricks)
+        pool.note_bricks(volume)
         return f"volume create: {name}: success: please start the volume to access data\n"
 
     def _claim(self, pool: Pool, bricks: list[str]) -> list[str]:
-        asked = set(bricks)
-        taken = {
-            brick for volume in pool.volumes.values() if not asked.isdisjoint(volume.bricks) for brick in volume.bricks
-        }
         for brick in bricks:
             path = brick.partition(":")[2]
             member = self._network.of_brick(pool, brick)
-            if brick in taken:
+            if pool.volume_with(brick) is not None:
                 raise GlusterError(
                     f"Brick: {brick} not available. Brick may be containing or be contained by an existing brick."
                 )
@@ -267,6 +265,8 @@ def _delete(pool: Pool, volume: Volume) -> None:
     if down:
         raise GlusterError("Some of the peers are down")
     del pool.volumes[volume.name]
+    for brick in volume.bricks:
+        pool.brick_users.pop(brick, None)
 
 
 def _xml(head: str, error: str, body: str = "") -> str:

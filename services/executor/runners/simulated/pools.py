@@ -137,6 +137,7 @@ class Pool:
         healing: Whether a new brick has all files at once; otherwise they stay to be healed.
         blocks: Block volumes, by hosting volume and name.
         block_resize_fails_on: Hosts on which a block volume cannot grow.
+        brick_users: The name of the volume that was given a "host:/path" last; it may have lost it since.
     """
 
     members: list["Glusterd"] = field(default_factory=list)
@@ -148,6 +149,16 @@ class Pool:
     healing: bool = True
     blocks: dict[tuple[str, str], Block] = field(default_factory=dict)
     block_resize_fails_on: set[str] = field(default_factory=set)
+    brick_users: dict[str, str] = field(default_factory=dict)
+
+    def note_bricks(self, volume: Volume) -> None:
+        """Remembers whose the bricks of a volume are; to be called when it has got some."""
+        self.brick_users.update(dict.fromkeys(volume.bricks, volume.name))
+
+    def volume_with(self, brick: str) -> Volume | None:
+        """The volume that has a "host:/path"; None when no volume has. Its cost does not grow with the volumes."""
+        volume = self.volumes.get(self.brick_users.get(brick, ""))
+        return volume if volume is not None and brick in volume.bricks else None
 
     def owner(self, brick: str) -> "Glusterd":
         """The member that has a "host:/path".
@@ -250,6 +261,7 @@ def join(pool: Pool, newcomer: Glusterd) -> None:
         member.pool = pool
     pool.members += old.members
     pool.volumes.update(old.volumes)
+    pool.brick_users.update(old.brick_users)
     pool.snapshots.update(old.snapshots)
 
 

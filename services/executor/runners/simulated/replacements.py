@@ -26,13 +26,14 @@ def replace(network: Network, pool: Pool, volume: Volume, words: Sequence[str]) 
         raise GlusterError(f"brick: {old} does not exist in volume: {volume.name}")
     if volume.status != 1:
         raise GlusterError(f"volume: {volume.name} is not started")
-    if any(new in each.bricks for each in pool.volumes.values()):
+    if pool.volume_with(new) is not None:
         raise GlusterError(f"Brick: {new} not available. Brick may be containing or be contained by an existing brick.")
     member = _member_of(network, pool, new)
     path = new.partition(":")[2]
     index = volume.bricks.index(old)
     _release(pool, volume, old)
     volume.bricks[index] = new
+    pool.note_bricks(volume)
     with member.machine.lock:
         tree, inner = member.machine.place(path)
         tree.directories.setdefault(inner, Directory())

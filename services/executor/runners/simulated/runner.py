@@ -238,10 +238,10 @@ class SimulatedRunner:
 
     def count_heals(self, brick_path: str) -> int:
         """See Runner.count_heals."""
-        for volume in list(self._daemon.pool.volumes.values()):
-            for brick in volume.bricks:
-                if brick.partition(":")[2] == brick_path and self._daemon.owns(brick):
-                    return volume.heal_entries.get(brick, 0) if volume.set_size > 1 else -1
+        for brick in (f"{hostname}:{brick_path}" for hostname in list(self._daemon.hostnames)):
+            volume = self._daemon.pool.volume_with(brick)
+            if volume is not None:
+                return volume.heal_entries.get(brick, 0) if volume.set_size > 1 else -1
         return -1
 
     def mount(self, entry: Mount) -> None:

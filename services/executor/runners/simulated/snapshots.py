@@ -153,7 +153,9 @@ def _clone(pool: Pool, name: str, snapshot_name: str) -> str:
     bricks = [
         f"{host}:{piece.mount.mount_point}{piece.inner}" for host, piece in zip(snapshot.hosts, pieces, strict=True)
     ]
-    pool.volumes[name] = Volume(name, str(own), snapshot.words, bricks, options=dict(snapshot.options), pieces=pieces)
+    made = Volume(name, str(own), snapshot.words, bricks, options=dict(snapshot.options), pieces=pieces)
+    pool.volumes[name] = made
+    pool.note_bricks(made)
     return f"snapshot clone: success: Clone {name} created successfully\n"
 
 
