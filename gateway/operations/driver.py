@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,7 @@ class Driver:
         operation: Its record; another one after it was placed anew.
         kind: What is to be done.
         around: What it shares with others.
+        told_nodes: Nodes by id that were told with the record.
         trail: What it has learned on the way.
         wakeup: Set when somebody wants the next attempt now.
         waiting: Whether it only waits for a node; nothing is lost when it is dropped then.
@@ -78,6 +79,7 @@ class Driver:
     operation: operation_pb2.Operation
     kind: Kind
     around: Surroundings
+    told_nodes: Mapping[str, Node] = field(default_factory=dict)
     trail: Trail = field(default_factory=Trail)
     wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: bool = False
@@ -124,6 +126,8 @@ class Driver:
             trail=self.trail,
             patience=around.settings.patience,
             moves=around.moves,
+            # Later rounds may come long after.
+            told_nodes={} if self.trail.rounds else self.told_nodes,
         )
         self.trail.rounds += 1
         return work

@@ -10,7 +10,7 @@ A driver that has lost its lease and does not know it yet does no harm: agents r
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,7 +158,7 @@ class OperationEngine:
         if operation.owner == self._settings.owner and not has_ended(operation):
             # Of a replayed one the lease began earlier, nobody knows when.
             lease_s = 0.0 if answer.replayed else self._settings.lease_s
-            self._drive_in_background(operation, sure_until=asked_at + lease_s)
+            self._drive_in_background(operation, sure_until=asked_at + lease_s, nodes=answer.nodes)
         return operation
 
     def surely_runs(self, operation_id: str) -> bool:
@@ -215,10 +215,18 @@ class OperationEngine:
             if driven is not None:
                 driven.driver.wakeup.set()
 
-    def _drive_in_background(self, operation: operation_pb2.Operation, *, sure_until: float = 0.0) -> None:
+    def _drive_in_background(
+        self, operation: operation_pb2.Operation, *, sure_until: float = 0.0, nodes: Iterable[Node] = ()
+    ) -> None:
         if operation.id in self._driven:
             return
-        driver = Driver(operation, self._kinds[operation.kind], self._around, stalled=operation.stalled)
+        driver = Driver(
+            operation,
+            self._kinds[operation.kind],
+            self._around,
+            told_nodes={node.id: node for node in nodes},
+            stalled=operation.stalled,
+        )
         task = asyncio.create_task(driver.drive(), name=operation.id)
         self._driven[operation.id] = _Driven(driver, task, sure_until)
         task.add_done_callback(self._driver_ended)

@@ -12,6 +12,7 @@ from brickyard.topology.v1.operation_service_pb2 import (
     CommitOperationRequest,
     RemovedBricks,
 )
+from brickyard.topology.v1.volume_pb2 import Volume
 from gateway.clients import AgentCaller, manage_hostname
 from gateway.operations.moves import Moves
 from gateway.operations.settings import NodePatience
@@ -79,6 +80,7 @@ class Work:
         trail: What this driver has learned before, and learns now.
         patience: How long nodes are waited for.
         moves: What the operation may use that consists of others; None where there is none of that kind.
+        told_nodes: Nodes by id that were told with the record; empty when nothing was told, or long ago.
     """
 
     operation: Operation
@@ -89,6 +91,7 @@ class Work:
     trail: Trail = field(default_factory=Trail)
     patience: NodePatience = field(default_factory=NodePatience)
     moves: Moves | None = None
+    told_nodes: Mapping[str, Node] = field(default_factory=dict)
 
     @property
     def the_moves(self) -> Moves:
@@ -164,6 +167,12 @@ class Work:
     async def nodes_by_id(self, cluster_id: str) -> dict[str, Node]:
         """The nodes of a cluster by id."""
         return {node.id: node for node in await self.list_nodes(cluster_id)}
+
+    async def brick_nodes(self, volume: Volume) -> Mapping[str, Node]:
+        """The nodes of a volume's bricks at least, by id; those that came with the record are not asked for again."""
+        if all(brick.node_id in self.told_nodes for brick in volume.bricks):
+            return self.told_nodes
+        return await self.nodes_by_id(volume.cluster_id)
 
 
 def node_with_id(nodes: Mapping[str, Node], node_id: str) -> Node:

@@ -89,7 +89,7 @@ def _glance(tools: Tools, spec: BrickSpec) -> BrickState:
     return BrickState(
         active=tools.runner.exists(spec.device),
         listed=mounts.lists(tools.runner.read_text(tools.policy.fstab), spec.mount_point),
-        mounted=mounts.mounted_at(tools.runner.mounts(), spec.mount_point) is not None,
+        mounted=tools.runner.mounted_at(spec.mount_point) is not None,
     )
 
 
@@ -225,7 +225,7 @@ def _undo(tools: Tools, spec: BrickSpec, made: list[Step]) -> None:
         return
     runner = tools.runner
     try:
-        if Step.MOUNT in made and mounts.mounted_at(runner.mounts(), spec.mount_point) is not None:
+        if Step.MOUNT in made and runner.mounted_at(spec.mount_point) is not None:
             runner.unmount(spec.mount_point)
         if Step.ADD_TO_FSTAB in made:
             _remove_from_fstab(tools, spec)

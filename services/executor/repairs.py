@@ -70,7 +70,7 @@ def restore_brick(tools: Tools, spec: BrickSpec) -> Restored:
     with tools.locks.brick(spec.device):
         if tools.locks.is_gone(spec.device):
             raise FailedPreconditionError(Reason.OPERATION_ENDED, f"brick {spec.lv} was removed", lv_name=spec.lv)
-        mounted = mounts.mounted_at(tools.runner.mounts(), spec.mount_point)
+        mounted = tools.runner.mounted_at(spec.mount_point)
         if mounted is not None and mounted.source != spec.device:
             raise FailedPreconditionError(
                 Reason.FILESYSTEM_FAILED,

@@ -6,7 +6,6 @@ from services.common.errors import FailedPreconditionError, InternalError
 from services.common.reasons import Reason
 from services.executor import afterwards
 from services.executor.debts import Debt, DebtKind
-from services.executor.filesystem.mounts import mounted_at
 from services.executor.gluster import commands as gluster
 from services.executor.gluster import reports
 from services.executor.growth import refuse_foreign
@@ -84,7 +83,7 @@ def _refuse_unmounted(tools: Tools, spec: ReplacementSpec) -> None:
     Raises:
         InternalError: FILESYSTEM_FAILED.
     """
-    mounted = mounted_at(tools.runner.mounts(), spec.brick.mount_point) is not None
+    mounted = tools.runner.mounted_at(spec.brick.mount_point) is not None
     if not mounted or not tools.runner.exists(spec.brick.path):
         raise InternalError(
             Reason.FILESYSTEM_FAILED, f"brick {spec.brick.path} is not mounted on this node", path=spec.brick.path

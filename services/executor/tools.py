@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from services.common.errors import InternalError
 from services.common.reasons import Reason
 from services.executor.debts import Debts
-from services.executor.filesystem.mounts import mounted_at
 from services.executor.policy import NodePolicy
 from services.executor.runners.base import CommandFailedError, CommandResult, Runner
 from services.executor.settings import Patience
@@ -110,7 +109,7 @@ class Tools:
         """
         for last in self.attempts(self.patience.unmount_s):
             try:
-                while mounted_at(self.runner.mounts(), mount_point) is not None:
+                while self.runner.mounted_at(mount_point) is not None:
                     self.runner.unmount(mount_point)
             except OSError as error:
                 if error.errno != errno.EBUSY or last:

@@ -11,7 +11,7 @@ from services.common.pagination import page_size
 from services.common.reasons import Reason
 from services.topology.metrics import count_takeovers
 from services.topology.store import Store
-from services.topology.usecases import leases, operations, replanning, watching
+from services.topology.usecases import leases, nodes, operations, replanning, watching
 from services.topology.usecases.clean_up_operations import clean_up_id
 from services.topology.usecases.feed import ChangeFeed
 
@@ -42,7 +42,12 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
             fingerprint=request.fingerprint,
         )
         operation, replayed = operations.begin(self._store, asked)
-        return operation_service_pb2.BeginOperationResponse(operation=operation, replayed=replayed)
+        answer = operation_service_pb2.BeginOperationResponse(operation=operation, replayed=replayed)
+        new_bricks = operation.spec.create_volume.volume.bricks
+        if new_bricks and not replayed:
+            # They cannot go while the operation has bricks on them.
+            answer.nodes.extend(nodes.with_ids(self._store, {brick.node_id for brick in new_bricks}))
+        return answer
 
     def UpdateOperation(
         self, request: operation_service_pb2.UpdateOperationRequest, context: grpc.ServicerContext

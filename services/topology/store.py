@@ -58,6 +58,11 @@ class Transaction:
             self._connection.execute(_TAKE_TURNS, {"key": key})
 
     @property
+    def is_alone(self) -> bool:
+        """Whether a writer's rows stay as it has read them, without a lock, until its transaction ends."""
+        return self._connection.dialect.name == "sqlite"
+
+    @property
     def connection(self) -> sa.Connection:
         """For statements that give no rows of a table."""
         return self._connection

@@ -52,7 +52,7 @@ class CreateVolume:
     async def run(self, work: Work) -> CommitOperationRequest:
         """See `Kind.run`."""
         volume = work.operation.spec.create_volume.volume
-        nodes = await work.nodes_by_id(volume.cluster_id)
+        nodes = await work.brick_nodes(volume)
         work.progress.total_steps = len(volume.bricks) + 1 + len(bricks_by_node(volume.bricks))
         await all_or_first_error([_create_brick(work, nodes, volume, brick) for brick in volume.bricks])
         work.trail.asked_node_ids.add(volume.bricks[0].node_id)

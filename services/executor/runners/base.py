@@ -221,6 +221,9 @@ class Runner(Protocol):
     def mounts(self) -> tuple[Mount, ...]:
         """The mount table, in the order of mounting."""
 
+    def mounted_at(self, mount_point: str) -> Mount | None:
+        """What is mounted on a directory, the topmost if several; None when nothing is."""
+
     def served_bricks(self, paths: Collection[str]) -> frozenset[str]:
         """Those of the brick directories that a running brick process serves."""
 

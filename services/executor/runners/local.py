@@ -17,7 +17,7 @@ from pathlib import Path
 from services.common.errors import TimeLimitError, UnavailableError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
-from services.executor.filesystem.mounts import kernel_flags, parse_mountinfo
+from services.executor.filesystem.mounts import find_mount, kernel_flags, parse_mountinfo
 from services.executor.runners import processes
 from services.executor.runners.base import (
     CURRENT_SCOPE,
@@ -230,6 +230,10 @@ class LocalRunner:
     def mounts(self) -> tuple[Mount, ...]:
         """See Runner.mounts."""
         return parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+
+    def mounted_at(self, mount_point: str) -> Mount | None:
+        """See Runner.mounted_at."""
+        return find_mount(Path("/proc/self/mountinfo").read_text(encoding="utf-8"), mount_point)
 
     def served_bricks(self, paths: Collection[str]) -> frozenset[str]:
         """See Runner.served_bricks."""

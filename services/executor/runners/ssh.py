@@ -14,7 +14,7 @@ from services.common.logs import get_logger
 from services.common.reasons import Reason
 from services.common.ssh import SshLostError, SshSession
 from services.common.ssh_shell import SshResult
-from services.executor.filesystem.mounts import parse_mountinfo
+from services.executor.filesystem.mounts import find_mount, parse_mountinfo
 from services.executor.runners import processes
 from services.executor.runners.base import (
     CURRENT_SCOPE,
@@ -246,6 +246,10 @@ class SshRunner:
     def mounts(self) -> tuple[Mount, ...]:
         """See Runner.mounts."""
         return parse_mountinfo(self._text("exec cat /proc/self/mountinfo"))
+
+    def mounted_at(self, mount_point: str) -> Mount | None:
+        """See Runner.mounted_at."""
+        return find_mount(self._text("exec cat /proc/self/mountinfo"), mount_point)
 
     def served_bricks(self, paths: Collection[str]) -> frozenset[str]:
         """See Runner.served_bricks."""

@@ -1,7 +1,7 @@
 """Reading nodes, and their tags. Effects: SQL."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy import bindparam, select, update
 
@@ -47,6 +47,7 @@ _ALL_IN_CLUSTER = (
     .where(NODE.c.cluster_id == bindparam("cluster_id"), NODE.c.presence != Presence.ADDING)
     .order_by(NODE.c.id)
 )
+_WITH_IDS = select(NODE).where(NODE.c.id.in_(bindparam("ids", expanding=True))).order_by(NODE.c.id)
 _TAKEN = (
     select(HOSTNAME)
     .where(HOSTNAME.c.kind == bindparam("kind"), HOSTNAME.c.name.in_(bindparam("names", expanding=True)))
@@ -67,6 +68,12 @@ def get(store: Store, node_id: str) -> tuple[node_pb2.Node, list[device_pb2.Devi
         return node_message(node, [device.id for device in devices]), messages
 
     return store.read(work)
+
+
+def with_ids(store: Store, node_ids: Iterable[str]) -> list[node_pb2.Node]:
+    """Those of the nodes that there are, ascending by id, without the ids of their devices."""
+    rows = store.read(lambda tx: tx.all(NodeRow, _WITH_IDS, {"ids": sorted(node_ids)}))
+    return [node_message(row, ()) for row in rows]
 
 
 def message_of(tx: Transaction, row: NodeRow) -> node_pb2.Node:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from brickyard.topology.v1 import device_pb2, node_pb2, operation_pb2, operation_service_pb2
 from services.common.ids import new_id
@@ -241,8 +243,16 @@ def _new_row(asked: NewOperation, scene: Scene, operation_id: str, *, kind: Oper
 def change_row(tx: Transaction, row: OperationRow, **values: Any) -> operation_pb2.Operation:
     """Changes the record of an operation, and counts its revision on."""
     changes = {**values, "update_time_us": tx.now_us, "revision": row.revision + 1}
-    tx.run(update(OPERATION).where(OPERATION.c.id == row.id).values(**changes))
-    return operation_message(get_row(tx, row.id))
+    given = {f"new_{name}": value for name, value in changes.items()}
+    changed = tx.first(OperationRow, _change_of(*sorted(changes)), {"key": row.id, **given})
+    return operation_message(_found(changed, row.id))
+
+
+@lru_cache
+def _change_of(*columns: str) -> ReturningUpdate[Any]:
+    """The statement that changes some columns of an operation; it gives all of them."""
+    new: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
+    return update(OPERATION).where(OPERATION.c.id == bindparam("key")).values(new).returning(*OPERATION.c)
 
 
 def update_progress(
@@ -386,7 +396,7 @@ def _end(
 
     def work(tx: Transaction) -> operation_pb2.Operation:
         row = get_row(tx, operation_id)
-        if row.state not in ENDED:
+        if row.state not in ENDED and not tx.is_alone:
             # An operation that has not ended holds something in its cluster, so the cluster is there.
             lock_cluster(tx, row.cluster_id)
             row = lock_row(tx, operation_id)

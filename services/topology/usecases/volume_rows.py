@@ -74,9 +74,10 @@ def get_volume(tx: Transaction, volume_id: str) -> VolumeRow:
 
 def lock_volume(tx: Transaction, volume_id: str) -> VolumeRow:
     """As `get_volume`, with its cluster locked."""
-    lock_cluster(tx, get_volume(tx, volume_id).cluster_id)
+    row = get_volume(tx, volume_id)
+    lock_cluster(tx, row.cluster_id)
     # Again: it may have changed or gone while the lock was awaited.
-    return get_volume(tx, volume_id)
+    return row if tx.is_alone else get_volume(tx, volume_id)
 
 
 def free_volume(tx: Transaction, volume_id: str) -> VolumeRow:

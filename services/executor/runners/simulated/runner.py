@@ -223,6 +223,12 @@ class SimulatedRunner:
         with self._machine.lock:
             return tuple(self._machine.mounts)
 
+    def mounted_at(self, mount_point: str) -> Mount | None:
+        """See Runner.mounted_at."""
+        with self._machine.lock:
+            found = self._machine.mounts.at(mount_point)
+        return found[-1] if found else None
+
     def served_bricks(self, paths: Collection[str]) -> frozenset[str]:
         """See Runner.served_bricks; a brick process keeps its file system busy."""
         with self._machine.lock:

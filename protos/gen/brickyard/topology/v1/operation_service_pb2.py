@@ -23,76 +23,77 @@ _sym_db = _symbol_database.Default()
 
 
 from brickyard.topology.v1 import device_pb2 as brickyard_dot_topology_dot_v1_dot_device__pb2
+from brickyard.topology.v1 import node_pb2 as brickyard_dot_topology_dot_v1_dot_node__pb2
 from brickyard.topology.v1 import operation_pb2 as brickyard_dot_topology_dot_v1_dot_operation__pb2
 from brickyard.topology.v1 import volume_pb2 as brickyard_dot_topology_dot_v1_dot_volume__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-brickyard/topology/v1/operation_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a%brickyard/topology/v1/operation.proto\x1a\"brickyard/topology/v1/volume.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcd\x01\n\x15\x42\x65ginOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmax_in_flight\x18\x05 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\"_\n\x16\x42\x65ginOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xf6\x01\n\x16UpdateOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12:\n\x08progress\x18\x04 \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\x05 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12\x0f\n\x07stalled\x18\x06 \x01(\x08\"N\n\x17UpdateOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xdf\x03\n\x16\x43ommitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12:\n\x0c\x64\x65vice_facts\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.DeviceFactsH\x00\x12>\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricksH\x00\x12<\n\rcloned_bricks\x18\x05 \x01(\x0b\x32#.brickyard.topology.v1.ClonedBricksH\x00\x12G\n\x13\x62lock_volume_access\x18\x06 \x01(\x0b\x32(.brickyard.topology.v1.BlockVolumeAccessH\x00\x12G\n\x15\x65xpanded_block_volume\x18\x07 \x01(\x0b\x32&.brickyard.topology.v1.BlockVolumeSizeH\x00\x12\x16\n\x0eleft_brick_ids\x18\x08 \x03(\t\x12\x31\n\x0elease_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07outcome\"Q\n\x11\x42lockVolumeAccess\x12\x0b\n\x03iqn\x18\x01 \x01(\t\x12\x0b\n\x03lun\x18\x02 \x01(\x05\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\"@\n\x0f\x42lockVolumeSize\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x19\n\x11usable_size_bytes\x18\x02 \x01(\x03\",\n\rRemovedBricks\x12\x1b\n\x13reclaimed_brick_ids\x18\x01 \x03(\t\"B\n\x0c\x43lonedBricks\x12\x32\n\x06\x62ricks\x18\x01 \x03(\x0b\x32\".brickyard.topology.v1.ClonedBrick\">\n\x0b\x43lonedBrick\x12\x10\n\x08\x62rick_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07lv_name\x18\x03 \x01(\t\"\x82\x01\n\x17\x43ommitOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x32\n\x08\x63lean_up\x18\x02 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc2\x02\n\x15\x41\x62ortOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05\x65rror\x18\x03 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12<\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricks\x12\x45\n\x15\x65xpanded_block_volume\x18\x05 \x01(\x0b\x32&.brickyard.topology.v1.BlockVolumeSize\x12\x16\n\x0eleft_brick_ids\x18\x06 \x03(\t\x12\x31\n\x0elease_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x81\x01\n\x16\x41\x62ortOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x32\n\x08\x63lean_up\x18\x02 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc4\x01\n\x16ReplanOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12,\n\x06\x62ricks\x18\x03 \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x16\n\x0eleft_brick_ids\x18\x04 \x03(\t\x12\x31\n\x0elease_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04note\x18\x06 \x01(\t\"\x82\x01\n\x17ReplanOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x32\n\x08\x63lean_up\x18\x02 \x01(\x0b\x32 .brickyard.topology.v1.Operation\")\n\x10\x43heckSlotRequest\x12\x15\n\rmax_in_flight\x18\x01 \x01(\x05\"\x13\n\x11\x43heckSlotResponse\".\n\x15WakeOperationsRequest\x12\x15\n\roperation_ids\x18\x01 \x03(\t\"-\n\x16WakeOperationsResponse\x12\x13\n\x0bwoken_count\x18\x01 \x01(\x05\"m\n\x12RenewLeasesRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x15\n\roperation_ids\x18\x02 \x03(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x13RenewLeasesResponse\x12\x1a\n\x12lost_operation_ids\x18\x01 \x03(\t\x12\x1b\n\x13woken_operation_ids\x18\x02 \x03(\t\"i\n\x16\x43laimOperationsRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05limit\x18\x03 \x01(\x05\"O\n\x17\x43laimOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\"?\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"W\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0funfinished_only\x18\x03 \x01(\x08\"g\n\x16ListOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15WatchOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"M\n\x16WatchOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation2\xb6\n\n\x10OperationService\x12m\n\x0e\x42\x65ginOperation\x12,.brickyard.topology.v1.BeginOperationRequest\x1a-.brickyard.topology.v1.BeginOperationResponse\x12p\n\x0fUpdateOperation\x12-.brickyard.topology.v1.UpdateOperationRequest\x1a..brickyard.topology.v1.UpdateOperationResponse\x12p\n\x0f\x43ommitOperation\x12-.brickyard.topology.v1.CommitOperationRequest\x1a..brickyard.topology.v1.CommitOperationResponse\x12m\n\x0e\x41\x62ortOperation\x12,.brickyard.topology.v1.AbortOperationRequest\x1a-.brickyard.topology.v1.AbortOperationResponse\x12p\n\x0fReplanOperation\x12-.brickyard.topology.v1.ReplanOperationRequest\x1a..brickyard.topology.v1.ReplanOperationResponse\x12^\n\tCheckSlot\x12\'.brickyard.topology.v1.CheckSlotRequest\x1a(.brickyard.topology.v1.CheckSlotResponse\x12m\n\x0eWakeOperations\x12,.brickyard.topology.v1.WakeOperationsRequest\x1a-.brickyard.topology.v1.WakeOperationsResponse\x12\x64\n\x0bRenewLeases\x12).brickyard.topology.v1.RenewLeasesRequest\x1a*.brickyard.topology.v1.RenewLeasesResponse\x12p\n\x0f\x43laimOperations\x12-.brickyard.topology.v1.ClaimOperationsRequest\x1a..brickyard.topology.v1.ClaimOperationsResponse\x12g\n\x0cGetOperation\x12*.brickyard.topology.v1.GetOperationRequest\x1a+.brickyard.topology.v1.GetOperationResponse\x12m\n\x0eListOperations\x12,.brickyard.topology.v1.ListOperationsRequest\x1a-.brickyard.topology.v1.ListOperationsResponse\x12o\n\x0eWatchOperation\x12,.brickyard.topology.v1.WatchOperationRequest\x1a-.brickyard.topology.v1.WatchOperationResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-brickyard/topology/v1/operation_service.proto\x12\x15\x62rickyard.topology.v1\x1a\"brickyard/topology/v1/device.proto\x1a brickyard/topology/v1/node.proto\x1a%brickyard/topology/v1/operation.proto\x1a\"brickyard/topology/v1/volume.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcd\x01\n\x15\x42\x65ginOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x04spec\x18\x02 \x01(\x0b\x32$.brickyard.topology.v1.OperationSpec\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmax_in_flight\x18\x05 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\"\x8b\x01\n\x16\x42\x65ginOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12*\n\x05nodes\x18\x03 \x03(\x0b\x32\x1b.brickyard.topology.v1.Node\"\xf6\x01\n\x16UpdateOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.brickyard.topology.v1.OperationState\x12:\n\x08progress\x18\x04 \x01(\x0b\x32(.brickyard.topology.v1.OperationProgress\x12\x34\n\x05\x65rror\x18\x05 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12\x0f\n\x07stalled\x18\x06 \x01(\x08\"N\n\x17UpdateOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xdf\x03\n\x16\x43ommitOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12:\n\x0c\x64\x65vice_facts\x18\x03 \x01(\x0b\x32\".brickyard.topology.v1.DeviceFactsH\x00\x12>\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricksH\x00\x12<\n\rcloned_bricks\x18\x05 \x01(\x0b\x32#.brickyard.topology.v1.ClonedBricksH\x00\x12G\n\x13\x62lock_volume_access\x18\x06 \x01(\x0b\x32(.brickyard.topology.v1.BlockVolumeAccessH\x00\x12G\n\x15\x65xpanded_block_volume\x18\x07 \x01(\x0b\x32&.brickyard.topology.v1.BlockVolumeSizeH\x00\x12\x16\n\x0eleft_brick_ids\x18\x08 \x03(\t\x12\x31\n\x0elease_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07outcome\"Q\n\x11\x42lockVolumeAccess\x12\x0b\n\x03iqn\x18\x01 \x01(\t\x12\x0b\n\x03lun\x18\x02 \x01(\x05\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\"@\n\x0f\x42lockVolumeSize\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x19\n\x11usable_size_bytes\x18\x02 \x01(\x03\",\n\rRemovedBricks\x12\x1b\n\x13reclaimed_brick_ids\x18\x01 \x03(\t\"B\n\x0c\x43lonedBricks\x12\x32\n\x06\x62ricks\x18\x01 \x03(\x0b\x32\".brickyard.topology.v1.ClonedBrick\">\n\x0b\x43lonedBrick\x12\x10\n\x08\x62rick_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07lv_name\x18\x03 \x01(\t\"\x82\x01\n\x17\x43ommitOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x32\n\x08\x63lean_up\x18\x02 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc2\x02\n\x15\x41\x62ortOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x34\n\x05\x65rror\x18\x03 \x01(\x0b\x32%.brickyard.topology.v1.OperationError\x12<\n\x0eremoved_bricks\x18\x04 \x01(\x0b\x32$.brickyard.topology.v1.RemovedBricks\x12\x45\n\x15\x65xpanded_block_volume\x18\x05 \x01(\x0b\x32&.brickyard.topology.v1.BlockVolumeSize\x12\x16\n\x0eleft_brick_ids\x18\x06 \x03(\t\x12\x31\n\x0elease_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x81\x01\n\x16\x41\x62ortOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x32\n\x08\x63lean_up\x18\x02 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"\xc4\x01\n\x16ReplanOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12,\n\x06\x62ricks\x18\x03 \x03(\x0b\x32\x1c.brickyard.topology.v1.Brick\x12\x16\n\x0eleft_brick_ids\x18\x04 \x03(\t\x12\x31\n\x0elease_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04note\x18\x06 \x01(\t\"\x82\x01\n\x17ReplanOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\x12\x32\n\x08\x63lean_up\x18\x02 \x01(\x0b\x32 .brickyard.topology.v1.Operation\")\n\x10\x43heckSlotRequest\x12\x15\n\rmax_in_flight\x18\x01 \x01(\x05\"\x13\n\x11\x43heckSlotResponse\".\n\x15WakeOperationsRequest\x12\x15\n\roperation_ids\x18\x01 \x03(\t\"-\n\x16WakeOperationsResponse\x12\x13\n\x0bwoken_count\x18\x01 \x01(\x05\"m\n\x12RenewLeasesRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x15\n\roperation_ids\x18\x02 \x03(\t\x12\x31\n\x0elease_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x13RenewLeasesResponse\x12\x1a\n\x12lost_operation_ids\x18\x01 \x03(\t\x12\x1b\n\x13woken_operation_ids\x18\x02 \x03(\t\"i\n\x16\x43laimOperationsRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x31\n\x0elease_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05limit\x18\x03 \x01(\x05\"O\n\x17\x43laimOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\"?\n\x13GetOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x14GetOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation\"W\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x0funfinished_only\x18\x03 \x01(\x08\"g\n\x16ListOperationsResponse\x12\x34\n\noperations\x18\x01 \x03(\x0b\x32 .brickyard.topology.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15WatchOperationRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\"M\n\x16WatchOperationResponse\x12\x33\n\toperation\x18\x01 \x01(\x0b\x32 .brickyard.topology.v1.Operation2\xb6\n\n\x10OperationService\x12m\n\x0e\x42\x65ginOperation\x12,.brickyard.topology.v1.BeginOperationRequest\x1a-.brickyard.topology.v1.BeginOperationResponse\x12p\n\x0fUpdateOperation\x12-.brickyard.topology.v1.UpdateOperationRequest\x1a..brickyard.topology.v1.UpdateOperationResponse\x12p\n\x0f\x43ommitOperation\x12-.brickyard.topology.v1.CommitOperationRequest\x1a..brickyard.topology.v1.CommitOperationResponse\x12m\n\x0e\x41\x62ortOperation\x12,.brickyard.topology.v1.AbortOperationRequest\x1a-.brickyard.topology.v1.AbortOperationResponse\x12p\n\x0fReplanOperation\x12-.brickyard.topology.v1.ReplanOperationRequest\x1a..brickyard.topology.v1.ReplanOperationResponse\x12^\n\tCheckSlot\x12\'.brickyard.topology.v1.CheckSlotRequest\x1a(.brickyard.topology.v1.CheckSlotResponse\x12m\n\x0eWakeOperations\x12,.brickyard.topology.v1.WakeOperationsRequest\x1a-.brickyard.topology.v1.WakeOperationsResponse\x12\x64\n\x0bRenewLeases\x12).brickyard.topology.v1.RenewLeasesRequest\x1a*.brickyard.topology.v1.RenewLeasesResponse\x12p\n\x0f\x43laimOperations\x12-.brickyard.topology.v1.ClaimOperationsRequest\x1a..brickyard.topology.v1.ClaimOperationsResponse\x12g\n\x0cGetOperation\x12*.brickyard.topology.v1.GetOperationRequest\x1a+.brickyard.topology.v1.GetOperationResponse\x12m\n\x0eListOperations\x12,.brickyard.topology.v1.ListOperationsRequest\x1a-.brickyard.topology.v1.ListOperationsResponse\x12o\n\x0eWatchOperation\x12,.brickyard.topology.v1.WatchOperationRequest\x1a-.brickyard.topology.v1.WatchOperationResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brickyard.topology.v1.operation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BEGINOPERATIONREQUEST']._serialized_start=216
-  _globals['_BEGINOPERATIONREQUEST']._serialized_end=421
-  _globals['_BEGINOPERATIONRESPONSE']._serialized_start=423
-  _globals['_BEGINOPERATIONRESPONSE']._serialized_end=518
-  _globals['_UPDATEOPERATIONREQUEST']._serialized_start=521
-  _globals['_UPDATEOPERATIONREQUEST']._serialized_end=767
-  _globals['_UPDATEOPERATIONRESPONSE']._serialized_start=769
-  _globals['_UPDATEOPERATIONRESPONSE']._serialized_end=847
-  _globals['_COMMITOPERATIONREQUEST']._serialized_start=850
-  _globals['_COMMITOPERATIONREQUEST']._serialized_end=1329
-  _globals['_BLOCKVOLUMEACCESS']._serialized_start=1331
-  _globals['_BLOCKVOLUMEACCESS']._serialized_end=1412
-  _globals['_BLOCKVOLUMESIZE']._serialized_start=1414
-  _globals['_BLOCKVOLUMESIZE']._serialized_end=1478
-  _globals['_REMOVEDBRICKS']._serialized_start=1480
-  _globals['_REMOVEDBRICKS']._serialized_end=1524
-  _globals['_CLONEDBRICKS']._serialized_start=1526
-  _globals['_CLONEDBRICKS']._serialized_end=1592
-  _globals['_CLONEDBRICK']._serialized_start=1594
-  _globals['_CLONEDBRICK']._serialized_end=1656
-  _globals['_COMMITOPERATIONRESPONSE']._serialized_start=1659
-  _globals['_COMMITOPERATIONRESPONSE']._serialized_end=1789
-  _globals['_ABORTOPERATIONREQUEST']._serialized_start=1792
-  _globals['_ABORTOPERATIONREQUEST']._serialized_end=2114
-  _globals['_ABORTOPERATIONRESPONSE']._serialized_start=2117
-  _globals['_ABORTOPERATIONRESPONSE']._serialized_end=2246
-  _globals['_REPLANOPERATIONREQUEST']._serialized_start=2249
-  _globals['_REPLANOPERATIONREQUEST']._serialized_end=2445
-  _globals['_REPLANOPERATIONRESPONSE']._serialized_start=2448
-  _globals['_REPLANOPERATIONRESPONSE']._serialized_end=2578
-  _globals['_CHECKSLOTREQUEST']._serialized_start=2580
-  _globals['_CHECKSLOTREQUEST']._serialized_end=2621
-  _globals['_CHECKSLOTRESPONSE']._serialized_start=2623
-  _globals['_CHECKSLOTRESPONSE']._serialized_end=2642
-  _globals['_WAKEOPERATIONSREQUEST']._serialized_start=2644
-  _globals['_WAKEOPERATIONSREQUEST']._serialized_end=2690
-  _globals['_WAKEOPERATIONSRESPONSE']._serialized_start=2692
-  _globals['_WAKEOPERATIONSRESPONSE']._serialized_end=2737
-  _globals['_RENEWLEASESREQUEST']._serialized_start=2739
-  _globals['_RENEWLEASESREQUEST']._serialized_end=2848
-  _globals['_RENEWLEASESRESPONSE']._serialized_start=2850
-  _globals['_RENEWLEASESRESPONSE']._serialized_end=2928
-  _globals['_CLAIMOPERATIONSREQUEST']._serialized_start=2930
-  _globals['_CLAIMOPERATIONSREQUEST']._serialized_end=3035
-  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_start=3037
-  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_end=3116
-  _globals['_GETOPERATIONREQUEST']._serialized_start=3118
-  _globals['_GETOPERATIONREQUEST']._serialized_end=3181
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=3183
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=3258
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=3260
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=3347
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=3349
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=3452
-  _globals['_WATCHOPERATIONREQUEST']._serialized_start=3454
-  _globals['_WATCHOPERATIONREQUEST']._serialized_end=3499
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=3501
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=3578
-  _globals['_OPERATIONSERVICE']._serialized_start=3581
-  _globals['_OPERATIONSERVICE']._serialized_end=4915
+  _globals['_BEGINOPERATIONREQUEST']._serialized_start=250
+  _globals['_BEGINOPERATIONREQUEST']._serialized_end=455
+  _globals['_BEGINOPERATIONRESPONSE']._serialized_start=458
+  _globals['_BEGINOPERATIONRESPONSE']._serialized_end=597
+  _globals['_UPDATEOPERATIONREQUEST']._serialized_start=600
+  _globals['_UPDATEOPERATIONREQUEST']._serialized_end=846
+  _globals['_UPDATEOPERATIONRESPONSE']._serialized_start=848
+  _globals['_UPDATEOPERATIONRESPONSE']._serialized_end=926
+  _globals['_COMMITOPERATIONREQUEST']._serialized_start=929
+  _globals['_COMMITOPERATIONREQUEST']._serialized_end=1408
+  _globals['_BLOCKVOLUMEACCESS']._serialized_start=1410
+  _globals['_BLOCKVOLUMEACCESS']._serialized_end=1491
+  _globals['_BLOCKVOLUMESIZE']._serialized_start=1493
+  _globals['_BLOCKVOLUMESIZE']._serialized_end=1557
+  _globals['_REMOVEDBRICKS']._serialized_start=1559
+  _globals['_REMOVEDBRICKS']._serialized_end=1603
+  _globals['_CLONEDBRICKS']._serialized_start=1605
+  _globals['_CLONEDBRICKS']._serialized_end=1671
+  _globals['_CLONEDBRICK']._serialized_start=1673
+  _globals['_CLONEDBRICK']._serialized_end=1735
+  _globals['_COMMITOPERATIONRESPONSE']._serialized_start=1738
+  _globals['_COMMITOPERATIONRESPONSE']._serialized_end=1868
+  _globals['_ABORTOPERATIONREQUEST']._serialized_start=1871
+  _globals['_ABORTOPERATIONREQUEST']._serialized_end=2193
+  _globals['_ABORTOPERATIONRESPONSE']._serialized_start=2196
+  _globals['_ABORTOPERATIONRESPONSE']._serialized_end=2325
+  _globals['_REPLANOPERATIONREQUEST']._serialized_start=2328
+  _globals['_REPLANOPERATIONREQUEST']._serialized_end=2524
+  _globals['_REPLANOPERATIONRESPONSE']._serialized_start=2527
+  _globals['_REPLANOPERATIONRESPONSE']._serialized_end=2657
+  _globals['_CHECKSLOTREQUEST']._serialized_start=2659
+  _globals['_CHECKSLOTREQUEST']._serialized_end=2700
+  _globals['_CHECKSLOTRESPONSE']._serialized_start=2702
+  _globals['_CHECKSLOTRESPONSE']._serialized_end=2721
+  _globals['_WAKEOPERATIONSREQUEST']._serialized_start=2723
+  _globals['_WAKEOPERATIONSREQUEST']._serialized_end=2769
+  _globals['_WAKEOPERATIONSRESPONSE']._serialized_start=2771
+  _globals['_WAKEOPERATIONSRESPONSE']._serialized_end=2816
+  _globals['_RENEWLEASESREQUEST']._serialized_start=2818
+  _globals['_RENEWLEASESREQUEST']._serialized_end=2927
+  _globals['_RENEWLEASESRESPONSE']._serialized_start=2929
+  _globals['_RENEWLEASESRESPONSE']._serialized_end=3007
+  _globals['_CLAIMOPERATIONSREQUEST']._serialized_start=3009
+  _globals['_CLAIMOPERATIONSREQUEST']._serialized_end=3114
+  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_start=3116
+  _globals['_CLAIMOPERATIONSRESPONSE']._serialized_end=3195
+  _globals['_GETOPERATIONREQUEST']._serialized_start=3197
+  _globals['_GETOPERATIONREQUEST']._serialized_end=3260
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=3262
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=3337
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=3339
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=3426
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=3428
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=3531
+  _globals['_WATCHOPERATIONREQUEST']._serialized_start=3533
+  _globals['_WATCHOPERATIONREQUEST']._serialized_end=3578
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=3580
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=3657
+  _globals['_OPERATIONSERVICE']._serialized_start=3660
+  _globals['_OPERATIONSERVICE']._serialized_end=4994
 # @@protoc_insertion_point(module_scope)

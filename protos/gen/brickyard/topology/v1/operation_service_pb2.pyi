@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from brickyard.topology.v1 import device_pb2 as _device_pb2
+from brickyard.topology.v1 import node_pb2 as _node_pb2
 from brickyard.topology.v1 import operation_pb2 as _operation_pb2
 from brickyard.topology.v1 import volume_pb2 as _volume_pb2
 from collections import abc as _abc
@@ -78,21 +79,29 @@ class BeginOperationResponse(_message.Message):
 
     OPERATION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """Whether an earlier call with the same request_id had recorded it."""
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
         """The recorded operation."""
 
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[_node_pb2.Node]:
+        """The nodes that get the bricks of a new volume, without the ids of their devices. Empty for other kinds, and when
+        the call was replayed.
+        """
+
     def __init__(
         self,
         *,
         operation: _operation_pb2.Operation | None = ...,
         replayed: _builtins.bool = ...,
+        nodes: _abc.Iterable[_node_pb2.Node] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "operation", b"operation", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
