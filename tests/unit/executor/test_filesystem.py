@@ -41,6 +41,19 @@ def test_optional_fields_and_escapes_of_the_kernel() -> None:
     assert mounts.parse_mountinfo(line) == (Mount("/dev/root", "/mnt two", "ext3", "rw,noatime,errors=continue"),)
 
 
+def test_one_mount_is_found_as_in_the_whole_table() -> None:
+    text = capture("linux-6.1", "mountinfo").stdout + (
+        "36 35 98:0 / /mnt\\040two rw - ext3 /dev/a rw\n37 36 98:1 / /mnt\\040two rw - xfs /dev/b rw\n"
+        "38 35 98:2 / /mnt\\040two/in rw - xfs /dev/c rw\n"
+    )
+    table = mounts.parse_mountinfo(text)
+    for point in (*(entry.mount_point for entry in table), "/nowhere", "/mnt", "/mnt two/i"):
+        assert mounts.find_mount(text, point) == mounts.mounted_at(table, point)
+    found = mounts.find_mount(text, "/mnt two")
+    assert found is not None
+    assert found.source == "/dev/b"
+
+
 def test_options_become_flags_and_data() -> None:
     assert mounts.kernel_flags("rw,inode64,noatime,nouuid") == (0x400, "inode64,nouuid")
     assert mounts.kernel_flags("ro,nosuid,nodev,x-systemd.after=y,nofail") == (0x7, "")
