@@ -16,7 +16,8 @@ from compose.lab.errors import CannotRunHereError, LabError
 from compose.lab.waiting import Progress
 from compose.stack import HOST_ADDRESS, PORTS, ROOT, Stack, StackConfig, StackError, take_down
 from gateway.cli.rest_client import RestClient
-from gateway.cli.topology_load import load_topology, read_topology
+from gateway.cli.topology_file import read_topology
+from gateway.cli.topology_load import failures_of, load_topology
 from services.common.errors import BrickyardError
 
 VOLUME = "demo"
@@ -102,10 +103,8 @@ class Demo:
 
     def load(self, client: RestClient) -> None:
         """Adds all nodes and disks."""
-        failures = load_topology(
-            client, read_topology(self.stack.write_topology_file()), lambda line: say(f"    {line}")
-        )
-        check(failures == 0, "all nodes and devices were added")
+        items = load_topology(client, read_topology(self.stack.write_topology_file()), lambda line: say(f"    {line}"))
+        check(failures_of(items) == 0, "all nodes and devices were added")
 
     def create(self, client: RestClient) -> dict[str, Any]:
         """Creates the volume and returns what the gateway tells of it."""

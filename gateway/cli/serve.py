@@ -112,7 +112,8 @@ def _announce(settings: EmbeddedSettings, state: Path, url: str, operator: str, 
 
 def _populate(settings: EmbeddedSettings, state: Path, url: str) -> None:
     from gateway.cli.rest_client import RestClient  # noqa: PLC0415 - only needed here, and slow to load
-    from gateway.cli.topology_load import load_topology, read_topology  # noqa: PLC0415 - the same
+    from gateway.cli.topology_file import read_topology  # noqa: PLC0415 - the same
+    from gateway.cli.topology_load import load_topology  # noqa: PLC0415 - the same
 
     key = _secret_file(state / "admin.key") if settings.auth_enabled else ""
     with RestClient(url, key=key) as client:

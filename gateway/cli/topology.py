@@ -1,5 +1,6 @@
 """`brickyard topology`: clusters, nodes and devices."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,20 +25,33 @@ def topology() -> None:
     epilog="""\b
 Example:
   brickyard topology load --server http://localhost:8080 --key-file admin.key topology.json
+
+\b
+What is there already stays as it is. The file is checked before anything is added; the exit code is 1 when the server
+refused an item, which keeps no other from being added.
 """,
 )
+@json_option
 @rest_options
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def topology_load(connection: RestConnection, file: Path) -> None:
+def topology_load(*, connection: RestConnection, file: Path, as_json: bool) -> None:
     """Adds what a topology file of Heketi names and what is not there yet. May be repeated."""
-    from gateway.cli.topology_load import load_topology, read_topology  # noqa: PLC0415 - slow to load
+    from gateway.cli.topology_file import read_topology  # noqa: PLC0415 - slow to load
+    from gateway.cli.topology_load import failures_of, load_topology  # noqa: PLC0415 - the same
 
     with told_to_user():
-        topology_file = read_topology(file)
+        clusters = read_topology(file)
         with connection.client() as client:
-            failures = load_topology(client, topology_file, say)
+            items = load_topology(client, clusters, _to_stderr if as_json else say)
+    if as_json:
+        say_json({"items": [asdict(each) for each in items]})
+    failures = failures_of(items)
     if failures:
         raise click.ClickException(f"{failures} of the items could not be added; mend the cause and load again")
+
+
+def _to_stderr(line: str) -> None:
+    click.echo(line, err=True)
 
 
 @topology.command(

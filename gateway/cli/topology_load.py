@@ -1,50 +1,13 @@
 """Loads a topology file of Heketi over REST: what is there already stays as it is."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from gateway.cli.rest_client import RestError
-from services.common.errors import InvalidArgumentError
-from services.common.reasons import Reason
+from gateway.cli.topology_file import ListedCluster, ListedDevice, ListedNode
 
-
-def _refuse(path: Path, why: str) -> InvalidArgumentError:
-    return InvalidArgumentError(Reason.INVALID_ARGUMENT, f"{path}: {why}", file=path)
-
-
-def read_topology(path: Path) -> list[dict[str, Any]]:
-    """The clusters of a topology file.
-
-    Raises:
-        InvalidArgumentError: The file is no topology; says which entry is wrong.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise _refuse(path, f"cannot be read as JSON: {error}") from error
-    return check_clusters(path, content.get("clusters") if isinstance(content, dict) else None)
-
-
-def check_clusters(path: Path, clusters: Any) -> list[dict[str, Any]]:
-    """The clusters of a topology file, once each entry of them is known to be one.
-
-    Raises:
-        InvalidArgumentError: Says which entry of the file is wrong.
-    """
-    if not isinstance(clusters, list):
-        raise _refuse(path, 'has no list "clusters"')
-    for c_index, cluster in enumerate(clusters):
-        for n_index, node in enumerate(cluster.get("nodes") or []):
-            where = f"clusters[{c_index}].nodes[{n_index}]"
-            hostnames = (node.get("node") or {}).get("hostnames") or {}
-            if not hostnames.get("manage") or not hostnames.get("storage"):
-                raise _refuse(path, f"{where}.node.hostnames needs manage and storage")
-            for d_index, device in enumerate(node.get("devices") or []):
-                if not isinstance(device, str) and not (isinstance(device, dict) and device.get("name")):
-                    raise _refuse(path, f'{where}.devices[{d_index}] is neither a path nor an object with "name"')
-    return clusters
+Result = Literal["added", "found", "failed", "removed"]
 
 
 class Client(Protocol):
@@ -57,14 +20,40 @@ class Client(Protocol):
         """A change, followed to its end."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedItem:
+    """What became of one entry of the file.
+
+    Attributes:
+        kind: What it is.
+        name: Management host name or path; empty for a cluster.
+        result: "removed" is a cluster that was made for nodes of which none could be added.
+        id: Its id; empty when it failed, and for devices, whose ids the server does not tell.
+        parent_id: Id of the cluster of a node, and of the node of a device.
+        error: Why it failed.
+    """
+
+    kind: Literal["cluster", "node", "device"]
+    name: str
+    result: Result
+    id: str = ""
+    parent_id: str = ""
+    error: str = ""
+
+
+def failures_of(items: Sequence[LoadedItem]) -> int:
+    """How many of the items failed."""
+    return sum(each.result == "failed" for each in items)
+
+
 def load_topology(
     client: Client,
-    clusters: list[dict[str, Any]],
+    clusters: Sequence[ListedCluster],
     say: Callable[[str], None],
     *,
     refusal: type[Exception] = RestError,
-) -> int:
-    """Adds clusters, nodes and devices that are missing; returns how many items failed.
+) -> list[LoadedItem]:
+    """Adds clusters, nodes and devices that are missing; returns what became of each entry, in their order.
 
     Args:
         client: The way to the server.
@@ -80,74 +69,84 @@ def load_topology(
 
 
 class _Loader:
-    """One run: what is known, and how many items failed."""
+    """One run: what is known, and what became of the entries."""
 
     def __init__(self, client: Client, say: Callable[[str], None], refusal: type[Exception]) -> None:
         self._client = client
         self._refusal = refusal
         self._say = say
-        self._failures = 0
+        self._items: list[LoadedItem] = []
         self._nodes: dict[str, dict[str, Any]] = {}
         for cluster_id in client.get("/clusters")["clusters"]:
             for node_id in client.get(f"/clusters/{cluster_id}")["nodes"]:
                 node = client.get(f"/nodes/{node_id}")
                 self._nodes[node["hostnames"]["manage"][0]] = node
 
-    def load(self, clusters: list[dict[str, Any]]) -> int:
+    def load(self, clusters: Sequence[ListedCluster]) -> list[LoadedItem]:
         for cluster in clusters:
             self._load_cluster(cluster)
-        return self._failures
+        return self._items
 
-    def _load_cluster(self, cluster: dict[str, Any]) -> None:
+    def _load_cluster(self, cluster: ListedCluster) -> None:
         cluster_id = ""
-        created = False
-        for entry in cluster.get("nodes") or []:
-            known = self._nodes.get(entry["node"]["hostnames"]["manage"][0])
+        made_id = ""
+        for listed in cluster.nodes:
+            known = self._nodes.get(listed.manage[0])
             if known is not None:
                 cluster_id = known["cluster"]
-                self._say(f"\tFound node {known['hostnames']['manage'][0]} on cluster {cluster_id}")
+                self._say(f"\tFound node {listed.manage[0]} on cluster {cluster_id}")
+                self._items.append(LoadedItem("node", listed.manage[0], "found", known["id"], cluster_id))
             else:
                 if not cluster_id:
-                    cluster_id, created = self._create_cluster(cluster), True
-                known = self._create_node(entry["node"], cluster_id)
+                    cluster_id = made_id = self._create_cluster(cluster)
+                known = self._create_node(listed, cluster_id)
             if known is not None:
-                self._load_devices(known, entry.get("devices") or [])
-        if created and not self._client.get(f"/clusters/{cluster_id}")["nodes"]:
-            self._client.change("DELETE", f"/clusters/{cluster_id}")
+                self._load_devices(known, listed.devices)
+        if made_id:
+            self._remove_if_empty(made_id)
 
-    def _create_cluster(self, cluster: dict[str, Any]) -> str:
-        flags = {"file": cluster.get("file", True), "block": cluster.get("block", True)}
+    def _create_cluster(self, cluster: ListedCluster) -> str:
+        flags = {"file": cluster.file, "block": cluster.block}
         cluster_id: str = self._client.change("POST", "/clusters", flags)["id"]
         self._say(f"Creating cluster ... ID: {cluster_id}")
-        for kind in ("file", "block"):
-            if flags[kind]:
+        for kind, allowed in flags.items():
+            if allowed:
                 self._say(f"\tAllowing {kind} volumes on cluster.")
+        self._items.append(LoadedItem("cluster", "", "added", cluster_id))
         return cluster_id
 
-    def _create_node(self, node: dict[str, Any], cluster_id: str) -> dict[str, Any] | None:
-        host = node["hostnames"]["manage"][0]
+    def _remove_if_empty(self, cluster_id: str) -> None:
+        """Takes back a cluster that was made for nodes of which none could be added; Heketi tells nothing of it."""
+        if not self._client.get(f"/clusters/{cluster_id}")["nodes"]:
+            self._client.change("DELETE", f"/clusters/{cluster_id}")
+            self._items.append(LoadedItem("cluster", "", "removed", cluster_id))
+
+    def _create_node(self, node: ListedNode, cluster_id: str) -> dict[str, Any] | None:
+        host = node.manage[0]
         try:
-            made: dict[str, Any] = self._client.change("POST", "/nodes", {**node, "cluster": cluster_id})
+            made: dict[str, Any] = self._client.change("POST", "/nodes", node.request(cluster_id))
         except self._refusal as error:
-            self._failures += 1
             self._say(f"\tCreating node {host} ... Unable to create node: {error}")
+            self._items.append(LoadedItem("node", host, "failed", parent_id=cluster_id, error=str(error)))
             return None
         self._nodes[host] = made
         self._say(f"\tCreating node {host} ... ID: {made['id']}")
+        self._items.append(LoadedItem("node", host, "added", made["id"], cluster_id))
         return made
 
-    def _load_devices(self, node: dict[str, Any], devices: list[Any]) -> None:
-        present = {device["name"] for device in node["devices"]}
-        for entry in devices:
-            device = {"name": entry} if isinstance(entry, str) else entry
-            name = device["name"]
-            if name in present:
-                self._say(f"\t\tFound device {name}")
+    def _load_devices(self, node: dict[str, Any], devices: Sequence[ListedDevice]) -> None:
+        present = {device["name"]: device["id"] for device in node["devices"]}
+        for device in devices:
+            if device.name in present:
+                self._say(f"\t\tFound device {device.name}")
+                self._items.append(LoadedItem("device", device.name, "found", present[device.name], node["id"]))
                 continue
             try:
-                self._client.change("POST", "/devices", {**device, "node": node["id"]})
+                self._client.change("POST", "/devices", device.request(node["id"]))
             except self._refusal as error:
-                self._failures += 1
-                self._say(f"\t\tAdding device {name} ... Unable to add device: {error}")
+                self._say(f"\t\tAdding device {device.name} ... Unable to add device: {error}")
+                failed = LoadedItem("device", device.name, "failed", parent_id=node["id"], error=str(error))
+                self._items.append(failed)
             else:
-                self._say(f"\t\tAdding device {name} ... OK")
+                self._say(f"\t\tAdding device {device.name} ... OK")
+                self._items.append(LoadedItem("device", device.name, "added", parent_id=node["id"]))

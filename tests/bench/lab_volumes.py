@@ -33,7 +33,8 @@ from typing import Any, TypeVar
 from compose.lab.errors import CannotRunHereError
 from compose.lab.waiting import wait_until
 from compose.stack import Stack, StackConfig
-from gateway.cli.topology_load import load_topology, read_topology
+from gateway.cli.topology_file import read_topology
+from gateway.cli.topology_load import failures_of, load_topology
 from tests.bench.by_hand import ByHand, HandStep, HandVolume
 from tests.bench.through_rest import Brickyard, Step
 
@@ -254,9 +255,9 @@ def steps_table(steps: dict[str, list[Step]]) -> str:
 def run(stack: Stack, arguments: argparse.Namespace) -> tuple[dict[str, Any], Bench]:
     """All rounds on a stack that is up; returns the figures, and the bench with the steps of the last round."""
     with stack.rest() as client:
-        failures = load_topology(client, read_topology(stack.write_topology_file()), lambda _line: None)
-    if failures:
-        raise RuntimeError(f"{failures} nodes or devices could not be added")
+        items = load_topology(client, read_topology(stack.write_topology_file()), lambda _line: None)
+    if failures_of(items):
+        raise RuntimeError(f"{failures_of(items)} nodes or devices could not be added")
     for _ in range(arguments.standing):
         Brickyard(stack).create(arguments.size_gib)
     actions = [action for action in ACTIONS if action in arguments.only]

@@ -9,7 +9,8 @@ from gateway.cli.heketi_cli.arguments import Command, Flag, UsageFault
 from gateway.cli.heketi_cli.call import Call, go_json, write
 from gateway.cli.heketi_cli.client import Client, ServerFault
 from gateway.cli.heketi_cli.templates import TemplateFault, render
-from gateway.cli.topology_load import check_clusters, load_topology
+from gateway.cli.topology_file import parse_topology
+from gateway.cli.topology_load import failures_of, load_topology
 from services.common.errors import InvalidArgumentError
 
 
@@ -56,10 +57,11 @@ def _load(call: Call) -> None:
     except ValueError as error:
         raise UsageFault("Unable to parse config file") from error
     try:
-        clusters = check_clusters(Path(path), (content.get("clusters") or []) if isinstance(content, dict) else content)
+        clusters = parse_topology(Path(path), content)
     except InvalidArgumentError as error:
         raise UsageFault(f"Unable to parse config file: {error.message}") from error
-    failures = load_topology(call.client, clusters, lambda line: write(f"{line}\n"), refusal=ServerFault)
+    items = load_topology(call.client, clusters, lambda line: write(f"{line}\n"), refusal=ServerFault)
+    failures = failures_of(items)
     if failures:
         raise ServerFault(f"{failures} of the items could not be added; mend the cause and load again")
 
