@@ -17,8 +17,7 @@ from tests.integration.stack import Stack
 
 # The other form of each recording sends the same requests; it is replayed on use cases in memory.
 FORM = "json"
-# Nodes that take any name have a pool for each name, so that moving a brick works or not by where it was placed; it is
-# replayed on use cases in memory, and moves are tested on nodes with names of their own.
+# A move, which Heketi's mock can not make, works here; it is replayed on use cases in memory, and has its own tests.
 _ON_STACK = [each for each in SCENARIOS if each.name != "13-device-state"]
 
 # Whether the server shows its records at all.

@@ -7,7 +7,7 @@ import pytest
 
 from services.common.errors import FailedPreconditionError, NotFoundError
 from services.common.units import GIB, MIB
-from services.executor.gluster.commands import replicated
+from services.executor.gluster.commands import DISTRIBUTED, replicated
 from services.executor.lvm import reports
 from services.executor.policy import BrickSpec
 from services.executor.runners.simulated import Fault, FaultPlan, Fleet, FleetSettings
@@ -151,3 +151,77 @@ def test_json_is_as_good(tmp_path: Path) -> None:
     file = tmp_path / "faults.json"
     file.write_text(json.dumps({"fault": [{"command": "x", "action": "stall", "stall_s": 0.5}]}))
     assert read_faults(file) == [Fault("x", action="stall", stall_s=0.5)]
+
+
+def any_fleet(*names: str) -> Fleet:
+    """A fleet that takes any name, whose agents of these names were asked in this order."""
+    fleet = Fleet(FleetSettings(nodes=0, accept_any=True))
+    for name in names:
+        fleet.lookup(name)
+    return fleet
+
+
+def make_any_brick(fleet: Fleet, name: str, digit: str) -> str:
+    """Makes a brick; returns its path."""
+    node = fleet.lookup(name)
+    node.create_device(digit * 32, "/dev/vdb", destroy_data=False)
+    spec = node.policy.brick(
+        brick_id=digit * 32, device_id=digit * 32, lv_name="", pool_name="", path="",
+        size_bytes=GIB, pool_bytes=GIB, metadata_bytes=8 * MIB,
+    )  # fmt: skip
+    node.create_brick(spec)
+    return spec.path
+
+
+def test_the_storage_name_that_is_probed_is_of_the_node_that_was_asked_last() -> None:
+    fleet = any_fleet("a1")
+    for name, storage in (("a2", "10.0.0.2"), ("a3", "10.0.0.3")):
+        fleet.lookup(name)
+        fleet.lookup("a1").probe_peer(storage)
+    # A second cluster, whose first node nobody probes.
+    fleet.lookup("b1")
+    fleet.lookup("b2")
+    fleet.lookup("b1").probe_peer("10.0.1.2")
+    pools = [[each.machine.name for each in fleet.node(name).daemon.pool.members] for name in ("a3", "b2")]
+    assert pools == [["a1", "a2", "a3"], ["b1", "b2"]]
+    assert {name: fleet.node(name).daemon.hostnames[0] for name in ("a2", "a3", "b2")} == {
+        "a2": "10.0.0.2",
+        "a3": "10.0.0.3",
+        "b2": "10.0.1.2",
+    }
+    # So that a node without a brick of a volume knows the volume too.
+    path = make_any_brick(fleet, "a2", "2")
+    fleet.lookup("a1").create_volume(VolumeSpec("f" * 32, "vol", DISTRIBUTED, (f"10.0.0.2:{path}",), ()))
+    assert fleet.lookup("a3").get_volume("vol").name == "vol"
+    assert "vol" not in fleet.node("b2").volumes()
+
+
+def test_a_brick_corrects_a_wrong_guess() -> None:
+    fleet = any_fleet("a1", "b1", "a2", "b2")
+    # Two clusters take in a node at the same time: both were asked before the first is probed, which is taken for b2.
+    fleet.lookup("a1").probe_peer("10.0.0.2")
+    fleet.lookup("b1").probe_peer("10.0.1.2")
+    assert fleet.node("b2").daemon.hostnames[0] == "10.0.0.2"
+    for name, prober, storage, digit in (("a2", "a1", "10.0.0.2", "2"), ("b2", "b1", "10.0.1.2", "3")):
+        path = make_any_brick(fleet, name, digit)
+        fleet.lookup(prober).create_volume(VolumeSpec(digit * 32, name, DISTRIBUTED, (f"{storage}:{path}",), ()))
+    assert {name: list(fleet.node(name).volumes()) for name in ("a1", "b1", "a2", "b2")} == {
+        "a1": ["a2"],
+        "a2": ["a2"],
+        "b1": ["b2"],
+        "b2": ["b2"],
+    }
+    assert {name: fleet.node(name).daemon.hostnames for name in ("a2", "b2")} == {
+        "a2": ["10.0.0.2", "a2"],
+        "b2": ["10.0.1.2", "b2"],
+    }
+
+
+def test_nodes_of_one_cluster_that_were_mixed_up_stay_in_it() -> None:
+    fleet = any_fleet("a1", "a2", "a3")
+    for storage in ("10.0.0.2", "10.0.0.3"):
+        fleet.lookup("a1").probe_peer(storage)
+    path = make_any_brick(fleet, "a2", "2")
+    fleet.lookup("a1").create_volume(VolumeSpec("2" * 32, "vol", DISTRIBUTED, (f"10.0.0.2:{path}",), ()))
+    assert [fleet.node(name).daemon.hostnames for name in ("a2", "a3")] == [["10.0.0.2", "a2"], ["10.0.0.3", "a3"]]
+    assert len(fleet.node("a1").daemon.pool.members) == 3

@@ -14,7 +14,7 @@ from services.executor.runners.base import NodeLostError
 from services.executor.runners.simulated.faults import FaultPlan
 from services.executor.runners.simulated.keeping import FleetFile, KeptFleet
 from services.executor.runners.simulated.machine import PV_OVERHEAD_BYTES, Disk, LogicalVolume, Machine
-from services.executor.runners.simulated.pools import Glusterd, Network, Volume, hold_bricks
+from services.executor.runners.simulated.pools import Glusterd, Network, Pool, Volume, change_places, hold_bricks
 from services.executor.runners.simulated.runner import SimulatedRunner
 from services.executor.runners.simulated.snapshots import mount_pieces
 from services.executor.settings import NodeSettings, Patience
@@ -173,8 +173,8 @@ class Fleet:
         self._lock = threading.RLock()
         self._nodes: dict[str, SimulatedNode] = {}
         self._by_storage: dict[str, Glusterd] = {}
-        adopt = (self._adopt,) if self.settings.accept_any else ()
-        self.network = Network(self._find_daemon, *adopt)
+        unknown = (self._adopt, self._guess) if self.settings.accept_any else ()
+        self.network = Network(self._find_daemon, *unknown)
         kept = file.load() if file is not None else None
         if kept is not None:
             self._restore(kept)
@@ -276,10 +276,25 @@ class Fleet:
         with self._lock:
             found = self._by_storage.get(hostname)
             if found is None and self.settings.accept_any:
-                # Nobody tells which node has this storage name; its first brick will.
+                # Nobody tells which node has this storage name; a probe lets guess it, a brick proves it.
                 found = Glusterd(Machine(hostname, []), (hostname,))
                 self._by_storage[hostname] = found
             return found
+
+    def _guess(self, pool: Pool, hostname: str) -> None:
+        """Gives an unknown storage name that a pool probes to the newest node that is of no pool and has none.
+
+        Whoever adds a node asks its agent first, so that it came into being just now.
+        """
+        with self._lock:
+            present = self._by_storage.get(hostname)
+            if present is not None and not (_is_stand_in(present) and len(present.pool.members) == 1):
+                return
+            for each in reversed(self._nodes.values()):
+                alone = each.daemon.pool.members == [each.daemon] and not each.daemon.pool.volumes
+                if alone and each.daemon.hostnames == [each.name] and each.daemon.pool is not pool:
+                    self._rename(each.daemon, hostname)
+                    return
 
     def _adopt(self, hostname: str, path: str) -> Glusterd | None:
         """The glusterd of the node that has a brick's directory; it gets the storage name that it was unknown by."""
@@ -287,16 +302,40 @@ class Fleet:
             owner = next((each for each in self._nodes.values() if each.machine.directory(path) is not None), None)
             if owner is None:
                 return None
+            holder = self._by_storage.get(hostname)
             if hostname not in owner.daemon.hostnames:
-                stand_in = self._by_storage.get(hostname)
-                if stand_in is not None and not stand_in.machine.disks and stand_in in stand_in.pool.members:
-                    stand_in.pool.members.remove(stand_in)
-                owner.daemon.hostnames.insert(0, hostname)
-                self._by_storage[hostname] = owner.daemon
+                if holder is not None and _is_stand_in(holder):
+                    if holder in holder.pool.members:
+                        holder.pool.members.remove(holder)
+                elif holder is not None:
+                    self._correct(holder, owner, hostname)
+                self._rename(owner.daemon, hostname)
             return owner.daemon
+
+    def _correct(self, holder: Glusterd, owner: SimulatedNode, hostname: str) -> None:
+        """Undoes a wrong guess: the name is the owner's, and what the owner was taken for, the holder may be."""
+        holder.hostnames.remove(hostname)
+        for taken in [name for name in owner.daemon.hostnames if name != owner.name]:
+            owner.daemon.hostnames.remove(taken)
+            self._rename(holder, taken)
+        if not any(_has_bricks(each) for each in (holder, owner.daemon)):
+            change_places(holder, owner.daemon)
+
+    def _rename(self, daemon: Glusterd, hostname: str) -> None:
+        daemon.hostnames.insert(0, hostname)
+        self._by_storage[hostname] = daemon
 
     def close(self) -> None:
         """Forgets the answers of all nodes; lets go whatever a fault stalls."""
         self.faults.clear()
         for each in self.nodes():
             each.node.journal.close()
+
+
+def _is_stand_in(daemon: Glusterd) -> bool:
+    """Whether it is no node's: it stands for a storage name of which nobody knows the node yet."""
+    return not daemon.machine.disks
+
+
+def _has_bricks(daemon: Glusterd) -> bool:
+    return any(daemon.owns(brick) for volume in daemon.pool.volumes.values() for brick in volume.bricks)

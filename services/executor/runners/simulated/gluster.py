@@ -151,7 +151,7 @@ class GlusterCli:
             return "Probe on localhost not needed"
         if any(hostname in member.hostnames for member in pool.members):
             return f"Host {hostname} port 24007 already in peer list"
-        newcomer = self._network.reachable(hostname)
+        newcomer = self._network.newcomer(pool, hostname)
         if newcomer is None:
             raise GlusterError(_PROBE_FAILED, number=107)
         if len(newcomer.pool.members) > 1:

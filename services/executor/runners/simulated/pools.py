@@ -220,21 +220,29 @@ class Network:
     Args:
         find: The glusterd of a storage host name; None when nobody answers there.
         adopt: Finds the glusterd of a brick when the host name is unknown; None when it cannot.
+        name: Gives an unknown host name that a pool probes to the glusterd that it most likely is of.
     """
 
     def __init__(
         self,
         find: Callable[[str], Glusterd | None],
         adopt: Callable[[str, str], Glusterd | None] = lambda _host, _path: None,
+        name: Callable[[Pool, str], None] = lambda _pool, _host: None,
     ) -> None:
         self.lock = threading.RLock()
         self._find = find
         self._adopt = adopt
+        self._name = name
 
     def reachable(self, hostname: str) -> Glusterd | None:
         """The running glusterd of a host name."""
         found = self._find(hostname)
         return found if found is not None and found.running and found.reachable else None
+
+    def newcomer(self, pool: Pool, hostname: str) -> Glusterd | None:
+        """The running glusterd of a host name that a pool is to take in."""
+        self._name(pool, hostname)
+        return self.reachable(hostname)
 
     def of_brick(self, pool: Pool, brick: str) -> Glusterd:
         """The pool's member that holds a brick.
@@ -252,6 +260,15 @@ class Network:
         if not (member.running and member.reachable):
             raise GlusterError(f"Host {host} not connected")
         return member
+
+
+def change_places(one: Glusterd, other: Glusterd) -> None:
+    """Each becomes a member of the other's pool instead of its own; nothing when they are of one pool."""
+    if one.pool is other.pool:
+        return
+    one.pool.members[one.pool.members.index(one)] = other
+    other.pool.members[other.pool.members.index(other)] = one
+    one.pool, other.pool = other.pool, one.pool
 
 
 def join(pool: Pool, newcomer: Glusterd) -> None:
