@@ -55,7 +55,8 @@ Examples:
 \b
 Exit codes:
   0    done, and nothing is wrong
-  1    refused, failed, no answer, or something is wrong (status, examine, repair, adopt, db check, explain)
+  1    refused, failed, no answer, or something is wrong (status, examine, repair, adopt, db check, explain, and
+       cluster querydevices when a node is silent)
   2    wrong usage: an unknown flag, or a value that can not be
   3    examine, repair and adopt: no look was possible
   130  interrupted; what has begun goes on

@@ -31,7 +31,7 @@ Example:
 def getdiskstatus(*, connection: "Access", cluster_id: str, as_json: bool) -> None:
     """Shows each disk of the cluster ID: node, path, health, state, size, used, free, percent, bricks.
 
-    Nodes that do not answer are named on stderr; their disks are shown as the records have them.
+    Nodes that do not answer are named on stderr; their disks are shown as the records have them. The exit code stays 0.
     """
     from gateway.cli import cluster_calls, status_texts, tables  # noqa: PLC0415 - slow to load
 
@@ -68,7 +68,10 @@ def getvolmaxsize(
     options: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Tells the size in GiB of the largest volume that the cluster ID can take now; one GiB more it can not."""
+    """Tells the size in GiB of the largest volume that the cluster ID can take now; one GiB more it can not.
+
+    Nodes that do not answer can take no brick and do not count; they are named on stderr. The exit code stays 0.
+    """
     from brickyard.gateway.v1.operator_service_pb2 import GetMaxVolumeSizeRequest  # noqa: PLC0415 - slow to load
     from gateway.cli import cluster_calls  # noqa: PLC0415 - the same
     from services.common.units import GIB  # noqa: PLC0415 - the same
@@ -109,7 +112,7 @@ Example:
 def querydevices(context: click.Context, *, connection: "Access", cluster_id: str, as_json: bool) -> None:
     """Asks the nodes of the cluster ID for disks that could be added; those in use are left out.
 
-    A node that does not answer is named, and the exit code is 1.
+    What the others have is printed also when a node does not answer; it is named on stderr, and the exit code is 1.
     """
     from gateway.cli import cluster_calls, status_texts, tables  # noqa: PLC0415 - slow to load
 

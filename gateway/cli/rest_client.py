@@ -107,10 +107,10 @@ class RestClient:
         """The JSON of a GET; keys keep their order.
 
         Raises:
-            RestError: The answer is not 200.
+            RestError: The answer is not 200, or no JSON.
             UnavailableError: There is none.
         """
-        return self.read(path).json()
+        return self._json(path, self.read(path))
 
     def read(self, path: str) -> httpx.Response:
         """The answer of a GET.
@@ -136,7 +136,16 @@ class RestClient:
             return self._follow(response.headers["Location"])
         if not response.is_success:
             raise RestError(response.status_code, response.text.strip())
-        return response.json() if response.text.strip() else None
+        return self._json(path, response) if response.text.strip() else None
+
+    def _json(self, path: str, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError as error:
+            raise RestError(
+                response.status_code,
+                f"{self._server}{path} answered what is no JSON ({error}); is this a gateway's URL?",
+            ) from error
 
     def _follow(self, location: str) -> Any:
         wait_s = _FIRST_POLL_S

@@ -53,8 +53,11 @@ def test_the_cluster_extensions(
     assert set(found) == set(cluster.hostnames)
     assert "/dev/sdb" not in [disk["name"] for disk in found[cluster.hostnames[1]]["devices"]]
     assert found[cluster.hostnames[1]]["devices"]
+    assert code == 255
     assert err.startswith(f"node {cluster.hostnames[0]} does not answer: ")
+    assert err.endswith("Error: 1 of 3 nodes could not be asked for their disks\n")
     code, _, err = told(capsys, "cluster", "getdiskstatus", cluster.id)
+    assert code == 0
     assert err.startswith(f"node {cluster.hostnames[0]} does not answer: ")
 
 

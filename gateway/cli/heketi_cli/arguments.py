@@ -248,8 +248,8 @@ def help_text(path: Sequence[Command], global_flags: Sequence[Flag]) -> str:
     command = path[-1]
     name = " ".join(each.name for each in path)
     parts = [command.about or command.summary, f"Usage:\n  {_usage_line(command, name)}"]
-    if command.example:
-        parts.append(f"Examples:\n{command.example}")
+    if command.run is not None or command.example:
+        parts.append(f"Examples:\n{command.example or '  $ ' + ' '.join(filter(None, (name, command.arguments)))}")
     if command.aliases:
         parts.append(f"Aliases:\n  {', '.join((command.name, *command.aliases))}")
     if command.commands:

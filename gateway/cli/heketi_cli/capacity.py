@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from gateway.cli.heketi_cli.arguments import Command, Flag, UsageFault
 from gateway.cli.heketi_cli.call import Call, note
+from gateway.cli.heketi_cli.client import ServerFault
 from services.common.units import KIB
 
 _NO_ID = "Cluster id missing"
@@ -58,7 +59,10 @@ def _free_disks(call: Call) -> None:
         for disk in node["devices"]
     ]
     call.show(found, _table(("Node", "Node Id", "Disk", "Size(GiB)"), rows))
-    _name_silent([node for node in found["nodes"] if "error" in node])
+    silent = [node for node in found["nodes"] if "error" in node]
+    _name_silent(silent)
+    if silent:
+        raise ServerFault(f"{len(silent)} of {len(found['nodes'])} nodes could not be asked for their disks")
 
 
 def _name_silent(nodes: Iterable[Mapping[str, Any]]) -> None:
@@ -80,6 +84,8 @@ COMMANDS = (
     Command(
         "getdiskstatus",
         "Shows every disk of a cluster: its size, its use, its state and how it is",
+        about="Shows every disk of a cluster: its size, its use, its state and how it is. Disks of a node that does not"
+        "\nanswer are shown as the records have them; the node is named on stderr, and the exit code stays 0.",
         run=_disk_status,
         arguments="ID",
         example="  $ heketi-cli cluster getdiskstatus 67e267ea403dfcdf80731165b300d1ca",
@@ -87,6 +93,8 @@ COMMANDS = (
     Command(
         "getvolmaxsize",
         "Tells the largest volume that fits into a cluster now, in GiB",
+        about="Tells the largest volume that fits into a cluster now, in GiB. Nodes that do not answer can take no"
+        "\nbrick and do not count; they are named on stderr, and the exit code stays 0.",
         flags=(
             Flag("durability", "string", "\n\tOptional: none, replicate or disperse", default="replicate"),
             Flag("replica", "int", "\n\tReplica value for durability type 'replicate'", default=3),
@@ -101,6 +109,8 @@ COMMANDS = (
     Command(
         "querydevices",
         "Asks the nodes of a cluster for disks that could be added",
+        about="Asks the nodes of a cluster for disks that could be added. What the others have is printed also when"
+        "\na node does not answer; that one is named on stderr, and the exit code is 255.",
         run=_free_disks,
         arguments="ID",
         example="  $ heketi-cli cluster querydevices 67e267ea403dfcdf80731165b300d1ca",

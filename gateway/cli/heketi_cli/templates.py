@@ -65,6 +65,8 @@ def _lex(template: str) -> Iterator[tuple[str, str]]:
             yield "action", match[2]
         position, trim = match.end(), bool(match[3])
     tail = template[position:]
+    if "{{" in tail:
+        raise TemplateFault("template: unclosed action")
     yield "text", tail.lstrip() if trim else tail
 
 
