@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.connection import grpc_options, told_to_user
 from gateway.cli.deployment.paths import DEFAULT_FSTAB, DEFAULT_PREFIX
+from gateway.cli.output import json_option, say_result, to_stderr
 from gateway.cli.progress import say
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ Example, in a checkout of Brickyard:
     show_default=True,
     help="Who starts the agent: systemd, or a plain process where there is no systemd.",
 )
+@json_option
 @grpc_options("--topology", default="127.0.0.1:7401", envvar="BRICKYARD_TOPOLOGY", what="the topology service")
 def deploy(
     *,
@@ -87,6 +89,7 @@ def deploy(
     device_allow: tuple[str, ...],
     allow_destroy: bool,
     start: str,
+    as_json: bool,
     connection: "Connection",
 ) -> None:
     """Installs and starts the agent on HOST over SSH, once; later it needs no SSH.
@@ -124,7 +127,8 @@ def deploy(
         session = SshSession(target, known_hosts, lambda name, shown: _decide(name, shown, host_key))
         try:
             session.connect()
-            say(f"connected to {host} as {user}")
+            tell = to_stderr if as_json else say
+            tell(f"connected to {host} as {user}")
             deployment = Deployment(
                 node=NodeShell(session),
                 plan=plan,
@@ -132,12 +136,13 @@ def deploy(
                 enrolment=JoinByToken(connection),
                 start=StartMode(start),
                 unit=agent_unit(),
-                say=say,
+                say=tell,
             )
             changed = deployment.run()
         finally:
             session.close()
-    say(f"{host}: {'done' if changed else 'nothing was to be done'}")
+    text = f"{host}: {'done' if changed else 'nothing was to be done'}"
+    say_result(text, as_json=as_json, host=host, changed=changed)
 
 
 def _found_by_node(host: str, given: str, ours: str) -> str:
@@ -184,8 +189,8 @@ def _decide(host: str, shown: str, expected: str | None) -> None:
         return
     compare = "compare it on the node with: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
     if sys.stdin.isatty():
-        say(f"{host} shows the host key {shown}; {compare}")
-        if click.confirm("Is it this one?"):
+        to_stderr(f"{host} shows the host key {shown}; {compare}")
+        if click.confirm("Is it this one?", err=True):
             return
     raise FailedPreconditionError(
         Reason.HOST_KEY_UNKNOWN,

@@ -18,8 +18,10 @@ from gateway.cli.db import db
 from gateway.cli.db_files import backup, dump, restore
 from gateway.cli.examine import adopt, examine, repair
 from gateway.cli.health import health
+from gateway.cli.member_changes import DEVICE_COMMANDS, NODE_COMMANDS, brick
 from gateway.cli.members import device, node
 from gateway.cli.operations import operations
+from gateway.cli.output import json_option, say_result
 from gateway.cli.status import status
 from gateway.cli.taking_over import import_dump
 from gateway.cli.topology import topology
@@ -155,16 +157,19 @@ Example:
 @click.option("--seconds", type=click.IntRange(1, 86_400), default=300, show_default=True, help="How long it is valid.")
 @click.argument("method")
 @click.argument("path")
-def token(key_file: Path, user: str, seconds: int, method: str, path: str) -> None:
+@json_option
+def token(*, key_file: Path, user: str, seconds: int, method: str, path: str, as_json: bool) -> None:
     """Prints a token for one request, METHOD and PATH, as Heketi's clients make them."""
     from gateway.cli.tokens import make_token  # noqa: PLC0415 - other commands need none of it
 
-    click.echo(make_token(key_file.read_text().strip(), user=user, method=method, path=path, lifetime_s=seconds))
+    made = make_token(key_file.read_text().strip(), user=user, method=method, path=path, lifetime_s=seconds)
+    say_result(made, as_json=as_json, token=made)
 
 
 for noun in (
     adopt,
     agent,
+    brick,
     ca,
     cluster,
     completion,
@@ -187,6 +192,10 @@ agent.add_command(agent_token)
 cluster.add_command(rebalance_plan)
 for verb in (dump, backup, restore):
     db.add_command(verb)
+for verb in NODE_COMMANDS:
+    node.add_command(verb)
+for verb in DEVICE_COMMANDS:
+    device.add_command(verb)
 
 if __name__ == "__main__":
     main()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.connection import grpc_options, told_to_user
-from gateway.cli.output import as_fields, json_option, say_json
+from gateway.cli.output import as_fields, json_option, say_json, say_result
 from gateway.cli.progress import say
 from services.common.identity import Role
 
@@ -48,13 +48,18 @@ Example:
     required=True,
     help="Where it is kept; mode 0700.",
 )
-def ca_init(directory: Path) -> None:
+@json_option
+def ca_init(*, directory: Path, as_json: bool) -> None:
     """Makes a certificate authority; its key never leaves this directory."""
     from services.common.authority import create_authority  # noqa: PLC0415 - other commands need none of it
 
     with told_to_user():
         path = create_authority(directory)
-    say(f"made {path}; issue certificates with: brickyard ca issue --dir {directory} --role ROLE --name NAME --out DIR")
+    say_result(
+        f"made {path}; issue certificates with: brickyard ca issue --dir {directory} --role ROLE --name NAME --out DIR",
+        as_json=as_json,
+        certificate=str(path),
+    )
 
 
 @ca.command(
@@ -83,7 +88,10 @@ Example:
     show_default=True,
     help="How long it is valid. A running service renews it at two thirds, and it is valid as long again.",
 )
-def ca_issue(*, directory: Path, role: str, name: str, hosts: tuple[str, ...], out: Path, hours: float) -> None:
+@json_option
+def ca_issue(
+    *, directory: Path, role: str, name: str, hosts: tuple[str, ...], out: Path, hours: float, as_json: bool
+) -> None:
     """Issues a certificate for one process: ca.pem, cert.pem and key.pem.
 
     Agents better join by a token, so that their keys never leave their nodes: brickyard agent token NODE.
@@ -96,7 +104,15 @@ def ca_issue(*, directory: Path, role: str, name: str, hosts: tuple[str, ...], o
         files = issue_certificate(
             directory, out, role=Role(role), name=name, hosts=hosts, lifetime=timedelta(hours=hours)
         )
-    say(f"made {files.certificate}; start the process with --tls-dir {out}")
+    say_result(
+        f"made {files.certificate}; start the process with --tls-dir {out}",
+        as_json=as_json,
+        role=role,
+        name=name,
+        authority=str(files.ca),
+        certificate=str(files.certificate),
+        key=str(files.key),
+    )
 
 
 @ca.command(
@@ -110,7 +126,8 @@ Examples, in this order, while all processes run:
 )
 @_directory
 @click.option("--activate", is_flag=True, help="Second step: the new authority signs.")
-def ca_rotate(*, directory: Path, activate: bool) -> None:
+@json_option
+def ca_rotate(*, directory: Path, activate: bool, as_json: bool) -> None:
     """Changes the authority in steps while everything runs; each process follows within seconds.
 
     A process that is away during a step misses it: agents that were away for the whole of it join again by token,
@@ -119,16 +136,21 @@ def ca_rotate(*, directory: Path, activate: bool) -> None:
     from services.common import authority  # noqa: PLC0415 - other commands need none of it
 
     with told_to_user():
-        if not activate:
-            changed = authority.add_successor(directory)
-            pins = ", ".join(authority.pin_of(each) for each in changed.trusted)
-            say(f"trusted are now: {pins}; {changed.pin} signs still")
-            say(f"when every process has learned it, in a minute: brickyard ca rotate --activate --dir {directory}")
-            return
-        changed = authority.activate_successor(directory)
-    say(f"{changed.pin} signs from now on; certificates of the old one are good still, and are renewed at once")
-    say("operators need new ones, with ca.pem: brickyard ca issue --role operator")
-    say(f"then: brickyard ca retire --dir {directory} --topology HOST:PORT")
+        changed = authority.activate_successor(directory) if activate else authority.add_successor(directory)
+    trusted = [authority.pin_of(each) for each in changed.trusted]
+    lines = (
+        (
+            f"{changed.pin} signs from now on; certificates of the old one are good still, and are renewed at once",
+            "operators need new ones, with ca.pem: brickyard ca issue --role operator",
+            f"then: brickyard ca retire --dir {directory} --topology HOST:PORT",
+        )
+        if activate
+        else (
+            f"trusted are now: {', '.join(trusted)}; {changed.pin} signs still",
+            f"when every process has learned it, in a minute: brickyard ca rotate --activate --dir {directory}",
+        )
+    )
+    say_result(*lines, as_json=as_json, signing_pin=changed.pin, trusted_pins=trusted)
 
 
 @ca.command(
@@ -140,8 +162,9 @@ Example:
 )
 @_directory
 @click.option("--force", is_flag=True, help="Also when certificates of the old authority are still good; ask nobody.")
+@json_option
 @_topology
-def ca_retire(*, directory: Path, force: bool, connection: "Connection") -> None:
+def ca_retire(*, directory: Path, force: bool, as_json: bool, connection: "Connection") -> None:
     """Ends a change of the authority: the old one is not trusted any more.
 
     Refused while processes have certificates of the old one, which would be cut off.
@@ -158,7 +181,7 @@ def ca_retire(*, directory: Path, force: bool, connection: "Connection") -> None
                 "are renewed, revoke them, or cut them off with --force"
             )
         authority.drop_predecessors(directory)
-    say(f"only {signer} is trusted from now on")
+    say_result(f"only {signer} is trusted from now on", as_json=as_json, signing_pin=signer, trusted_pins=[signer])
 
 
 def _of_others(certificates: "Sequence[IssuedCertificate]", signer: str) -> list[str]:
@@ -181,12 +204,14 @@ Example:
 """,
 )
 @_directory
-def ca_pin(directory: Path) -> None:
+@json_option
+def ca_pin(*, directory: Path, as_json: bool) -> None:
     """Prints the pin of the authority: SHA-256 of its public key, by which agents know it when they join."""
     from services.common.authority import Authority  # noqa: PLC0415 - other commands need none of it
 
     with told_to_user():
-        say(Authority(directory).pin)
+        pin = Authority(directory).pin
+    say_result(pin, as_json=as_json, pin=pin)
 
 
 @ca.command(
@@ -224,8 +249,11 @@ Examples:
 @click.option("--role", type=click.Choice(_ROLES), help="What the owner is; with --name.")
 @click.option("--name", help="Name of the owner; of an agent the node's management host name.")
 @click.option("--serial", help="One certificate, by its serial number as `brickyard ca list` shows it.")
+@json_option
 @_topology
-def ca_revoke(*, role: str | None, name: str | None, serial: str | None, connection: "Connection") -> None:
+def ca_revoke(
+    *, role: str | None, name: str | None, serial: str | None, as_json: bool, connection: "Connection"
+) -> None:
     """Makes certificates count for nothing: all that an owner has now, or one. All servers know it within seconds."""
     if bool(serial) == bool(role or name) or bool(role) != bool(name):
         raise click.UsageError("give either --role and --name, or --serial")
@@ -234,9 +262,9 @@ def ca_revoke(*, role: str | None, name: str | None, serial: str | None, connect
     with told_to_user(connection):
         if serial:
             revoke_serial(connection, serial)
-            say(f"certificate {serial} is revoked")
+            say_result(f"certificate {serial} is revoked", as_json=as_json, serial=serial)
             return
         revoke_owner(connection, Role(role or ""), name or "")
-    say(f"all certificates that {role} {name} has now are revoked")
-    if role == Role.AGENT.value:
-        say(f"should the node come back: brickyard agent token {name}")
+    back = [f"should the node come back: brickyard agent token {name}"] if role == Role.AGENT.value else []
+    lines = [f"all certificates that {role} {name} has now are revoked", *back]
+    say_result(*lines, as_json=as_json, role=role, name=name)

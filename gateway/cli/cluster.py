@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.durability import durability_message, durability_options
-from gateway.cli.output import json_option, say_json
+from gateway.cli.output import as_fields, json_option, say_json, say_result
 from gateway.cli.progress import say
 from gateway.cli.rest_connection import access_options
 
@@ -16,7 +16,79 @@ if TYPE_CHECKING:
 
 @click.group()
 def cluster() -> None:
-    """What a cluster has, and what still fits."""
+    """Clusters: what there is, what one has, and what still fits."""
+
+
+@cluster.command(
+    "list",
+    epilog="""\b
+Example:
+  brickyard cluster list
+
+\b
+In a pipe a line has: id, number of nodes, of volumes, of block volumes, and which volumes it takes; tabs in between.
+""",
+)
+@json_option
+@access_options
+def list_command(*, connection: "Access", as_json: bool) -> None:
+    """Lists the clusters."""
+    from gateway.cli import member_calls, tables  # noqa: PLC0415 - slow to load
+
+    found = member_calls.list_clusters(connection)
+    if as_json:
+        say_json({"clusters": [as_fields(each) for each in found]})
+        return
+    rows = [
+        (
+            each.id,
+            *(str(len(ids)) for ids in (each.node_ids, each.volume_ids, each.block_volume_ids)),
+            " ".join(name for name, takes in (("file", each.file_enabled), ("block", each.block_enabled)) if takes)
+            or "none",
+        )
+        for each in sorted(found, key=lambda one: one.id)
+    ]
+    tables.table(("id", "nodes", "volumes", "block volumes", "takes"), rows, kept=("id",))
+
+
+@cluster.command(
+    epilog="""\b
+Examples:
+  brickyard cluster create
+  brickyard cluster create --no-block
+"""
+)
+@click.option("--file/--no-file", default=True, help="Whether it takes new file volumes. Default: it does.")
+@click.option("--block/--no-block", default=True, help="Whether it takes new block volumes. Default: it does.")
+@json_option
+@access_options
+def create(*, connection: "Access", file: bool, block: bool, as_json: bool) -> None:
+    """Makes an empty cluster."""
+    from gateway.cli import member_calls  # noqa: PLC0415 - slow to load
+
+    cluster_id = member_calls.create_cluster(connection, file=file, block=block)
+    say_result(
+        f"cluster {cluster_id} is made; now its nodes: brickyard node add HOST --cluster {cluster_id} --zone N",
+        as_json=as_json,
+        cluster_id=cluster_id,
+    )
+
+
+@cluster.command(
+    epilog="""\b
+Example:
+  brickyard cluster delete 67e267ea403dfcdf80731165b300d1ca
+"""
+)
+@click.argument("cluster_id", metavar="ID")
+@json_option
+@access_options
+def delete(*, connection: "Access", cluster_id: str, as_json: bool) -> None:
+    """Deletes the cluster ID, which must have no nodes and no volumes."""
+    from gateway.cli import member_calls  # noqa: PLC0415 - slow to load
+
+    member_calls.delete_cluster(connection, cluster_id)
+    say_result(f"cluster {cluster_id} is deleted", as_json=as_json, cluster_id=cluster_id)
 
 
 @cluster.command(

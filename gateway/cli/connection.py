@@ -242,6 +242,8 @@ def _advice(error: "BrickyardError", connection: Connection) -> str:
             f"{'certificates' if connection.tls_dir else 'calls without certificates'}?"
         ),
         Reason.DEADLINE_EXCEEDED: f"\nNo answer from {where} in time. Its log may say what it waits for.",
+        Reason.DEVICE_NOT_FAILED: "\nMove its bricks away first: brickyard device evict DEVICE",
+        Reason.NODE_NOT_EMPTY: "\nTake its devices out first: brickyard device remove DEVICE",
         Reason.UNAUTHENTICATED: f"\nIssue an operator's certificate: {_ISSUE}",
         Reason.ROLE_NOT_ALLOWED: f"\nUse an operator's certificate: {_ISSUE}",
         Reason.OPERATION_NOT_FOUND: (

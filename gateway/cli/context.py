@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gateway.cli.contexts import Context, Contexts, config_path, load_contexts, no_such_context, save_contexts
-from gateway.cli.output import say_json
+from gateway.cli.output import say_json, say_result
 from gateway.cli.progress import say
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON with the keys of the file.")
@@ -44,7 +44,8 @@ Examples:
 @click.option("--key-file", type=_FILE, help="File with the JWT key of that user.")
 @click.option("--key-env", default="", metavar="VARIABLE", help="Variable of the environment with that key.")
 @click.option("--ca-file", type=_FILE, help="PEM file that proves the certificate of the URL.")
-def add(name: str, **fields: Any) -> None:
+@_JSON
+def add(*, name: str, as_json: bool, **fields: Any) -> None:
     """Adds the context NAME, or changes the given fields of it; the first one becomes the current one."""
     path = config_path()
     known = load_contexts(path)
@@ -56,7 +57,9 @@ def add(name: str, **fields: Any) -> None:
     if not (made.address or made.topology or made.server):
         raise click.UsageError("give --address HOST:PORT for gRPC, --server URL for REST, or both")
     save_contexts(path, Contexts(known.current or name, {**known.by_name, name: made}))
-    say(f"{name} is in {path}" + ("" if known.current not in {"", name} else ", and is used by default"))
+    current = known.current in {"", name}
+    text = f"{name} is in {path}" + (", and is used by default" if current else "")
+    say_result(text, as_json=as_json, name=name, current=current, file=str(path))
 
 
 @context.command(
@@ -66,14 +69,15 @@ Example:
 """
 )
 @click.argument("name")
-def use(name: str) -> None:
+@_JSON
+def use(*, name: str, as_json: bool) -> None:
     """Makes NAME the context that is used unless --context or BRICKYARD_CONTEXT names another one."""
     path = config_path()
     known = load_contexts(path)
     if name not in known.by_name:
         raise no_such_context(name, known)
     save_contexts(path, Contexts(name, known.by_name))
-    say(f"{name} is used by default")
+    say_result(f"{name} is used by default", as_json=as_json, name=name, current=True, file=str(path))
 
 
 @context.command(
@@ -139,12 +143,15 @@ Example:
 """
 )
 @click.argument("name")
-def remove(name: str) -> None:
+@_JSON
+def remove(*, name: str, as_json: bool) -> None:
     """Removes the context NAME; certificates and keys stay where they are."""
     path: Path = config_path()
     known = load_contexts(path)
     if name not in known.by_name:
         raise no_such_context(name, known)
     rest = {each: value for each, value in known.by_name.items() if each != name}
-    save_contexts(path, Contexts("" if known.current == name else known.current, rest))
-    say(f"{name} is removed" + ("; choose another one: brickyard context use NAME" if known.current == name else ""))
+    current = "" if known.current == name else known.current
+    save_contexts(path, Contexts(current, rest))
+    text = f"{name} is removed" + ("; choose another one: brickyard context use NAME" if known.current == name else "")
+    say_result(text, as_json=as_json, name=name, current_context=current, file=str(path))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.connection import grpc_options, told_to_user
-from gateway.cli.progress import say
+from gateway.cli.output import json_option, say_result
 
 if TYPE_CHECKING:
     from brickyard.topology.v1.records_pb2 import Records
@@ -60,8 +60,9 @@ Examples:
 )
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
+@json_option
 @_topology
-def backup(*, connection: "Connection", file: Path, force: bool) -> None:
+def backup(*, connection: "Connection", file: Path, force: bool, as_json: bool) -> None:
     """Writes a backup of the topology's database to FILE, while everything goes on; see `brickyard db restore`.
 
     It holds everything as it was at one moment, with the passwords of block volumes: only you can read the file. The
@@ -77,7 +78,7 @@ def backup(*, connection: "Connection", file: Path, force: bool) -> None:
         _write_whole(file, archive)
     except OSError as error:
         raise click.ClickException(f"{error.filename or file}: {error.strerror}") from error
-    say(f"{file}: {len(archive)} bytes")
+    say_result(f"{file}: {len(archive)} bytes", as_json=as_json, file=str(file), size_bytes=len(archive))
 
 
 def _write_whole(file: Path, content: bytes) -> None:
@@ -123,8 +124,9 @@ Exit code: 0 restored and sound, 1 nothing was restored, or what was violates an
     help="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; a new one, whichever it was backed up from.",
 )
 @click.option("--replace", is_flag=True, help="Lose what the database has.")
+@json_option
 @click.pass_context
-def restore(context: click.Context, *, file: Path, database: str, replace: bool) -> None:
+def restore(context: click.Context, *, file: Path, database: str, replace: bool, as_json: bool) -> None:
     """Fills a database from a backup, and checks it. Stop the topology before, and look at the nodes afterwards.
 
     A backup of an older release is brought to the newest schema. When it refuses, nothing is changed. What happened
@@ -132,7 +134,7 @@ def restore(context: click.Context, *, file: Path, database: str, replace: bool)
     """
     # The database is the topology's own affair: only its code reads and writes it.
     command = [sys.executable, "-m", "services.topology.restore", str(file)]
-    flags = ["--replace"] if replace else []
+    flags = [*(["--replace"] if replace else []), *(["--json"] if as_json else [])]
     environment = {**os.environ, "BRICKYARD_TOPOLOGY_DATABASE": database}
     # Not on the command line: a URL may hold a password.
     context.exit(subprocess.run([*command, *flags], check=False, env=environment).returncode)

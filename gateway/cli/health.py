@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.progress import say
+from gateway.cli.output import json_option, say_result
 
 _NOT_SERVING = 1
 
@@ -35,6 +35,7 @@ Example:
 @click.option(
     "--timeout-seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Longest wait."
 )
+@json_option
 def health(
     *,
     address: str,
@@ -43,6 +44,7 @@ def health(
     server_name: str | None,
     service: str,
     timeout_seconds: float,
+    as_json: bool,
 ) -> None:
     """Asks the server at ADDRESS, HOST:PORT or unix:/PATH, whether it is ready; exit code 0 when it is, else 1."""
     import grpc  # noqa: PLC0415 - gRPC is slow to load, and --help needs none
@@ -72,6 +74,6 @@ def health(
     except BrickyardError as error:
         raise click.ClickException(f"{address}: {error.message}") from error
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    say(f"{address}: {status}")
+    say_result(f"{address}: {status}", as_json=as_json, address=address, status=status)
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         raise click.exceptions.Exit(_NOT_SERVING)

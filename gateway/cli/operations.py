@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.connection import operator_options, told_to_user
-from gateway.cli.output import json_option, say_json
+from gateway.cli.output import json_option, say_json, say_result
 from gateway.cli.progress import say
 from gateway.cli.rest_connection import RestConnection, access_options
 
@@ -114,8 +114,9 @@ Examples:
 """
 )
 @click.argument("operation_ids", metavar="[ID]...", nargs=-1)
+@json_option
 @operator_options
-def cleanup(*, connection: "Connection", operation_ids: tuple[str, ...]) -> None:
+def cleanup(*, connection: "Connection", operation_ids: tuple[str, ...], as_json: bool) -> None:
     """Retries stalled operations now (all, or those given), and takes over those that nobody drives.
 
     Both happens by itself within seconds; this spares the pause, after a node came back for example.
@@ -124,4 +125,5 @@ def cleanup(*, connection: "Connection", operation_ids: tuple[str, ...]) -> None
 
     with told_to_user(connection):
         asyncio.run(operation_calls.cleanup(connection, operation_ids))
-    say("retrying; what is left: brickyard operations list --unfinished")
+    text = "retrying; what is left: brickyard operations list --unfinished"
+    say_result(text, as_json=as_json, operation_ids=list(operation_ids))

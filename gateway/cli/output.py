@@ -25,6 +25,20 @@ def as_fields(message: "Message") -> dict[str, Any]:
     return fields
 
 
+def say_result(*lines: str, as_json: bool, **fields: Any) -> None:
+    """What a change came to: lines for people, or the fields as JSON."""
+    if as_json:
+        say_json(fields)
+        return
+    for line in lines:
+        say(line)
+
+
+def to_stderr(line: str) -> None:
+    """A line for whoever watches, where stdout is for a program."""
+    click.echo(line, err=True)
+
+
 def say_json(shown: "Message | dict[str, Any]") -> None:
     """A message or fields as JSON on one line."""
     say(json.dumps(shown if isinstance(shown, dict) else as_fields(shown)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.connection import told_to_user
-from gateway.cli.output import as_fields, json_option, say_json
+from gateway.cli.output import as_fields, json_option, say_json, to_stderr
 from gateway.cli.progress import say
 from gateway.cli.rest_connection import RestConnection, access_options, rest_options
 
@@ -42,16 +42,12 @@ def topology_load(*, connection: RestConnection, file: Path, as_json: bool) -> N
     with told_to_user():
         clusters = read_topology(file)
         with connection.client() as client:
-            items = load_topology(client, clusters, _to_stderr if as_json else say)
+            items = load_topology(client, clusters, to_stderr if as_json else say)
     if as_json:
         say_json({"items": [asdict(each) for each in items]})
     failures = failures_of(items)
     if failures:
         raise click.ClickException(f"{failures} of the items could not be added; mend the cause and load again")
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
 
 
 @topology.command(

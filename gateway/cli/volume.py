@@ -8,7 +8,7 @@ import click
 from gateway.cli.connection import call_operator, operator_options
 from gateway.cli.durability import durability_message, durability_options
 from gateway.cli.output import json_option, say_json
-from gateway.cli.volume_changes import create, delete, expand, list_command, show
+from gateway.cli.volume_changes import clone, create, delete, expand, list_command, show
 
 if TYPE_CHECKING:
     from gateway.cli.connection import Connection
@@ -22,7 +22,7 @@ def volume() -> None:
     """Volumes: what there is, making and removing them, where they go and why."""
 
 
-for command in (create, delete, expand, list_command, show):
+for command in (clone, create, delete, expand, list_command, show):
     volume.add_command(command)
 
 

@@ -1,6 +1,5 @@
 """Calls about volumes over gRPC or REST. Effects: network, and the progress of changes on the terminal."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +8,15 @@ import click
 
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import volume_pb2
-from gateway.cli import operation_calls, operation_texts, operation_views, rest_messages
+from gateway.cli import rest_messages
+from gateway.cli.changes import change_over_rest, run_operation
 from gateway.cli.connection import Connection, call_operator, told_to_user
+from gateway.cli.ids import is_id
 from gateway.cli.rest_connection import RestConnection
-from gateway.cli.waiting import sign_of_life
 from services.common.units import GIB
 
-# A change is recorded within it; it then runs as an operation.
 _TIMEOUT_S = 60.0
 _PAGE = 10_000
-_ID_LENGTH = 32
 
 Access = Connection | RestConnection
 
@@ -54,7 +52,7 @@ def find_id(access: Access, name_or_id: str) -> str:
     Raises:
         click.ClickException: No volume has that name, or several have.
     """
-    if len(name_or_id) == _ID_LENGTH and set(name_or_id) <= set("0123456789abcdef"):
+    if is_id(name_or_id):
         return name_or_id
     found = [each for each in list_volumes(access) if each.name == name_or_id]
     if not found:
@@ -77,49 +75,38 @@ def get_volume(access: Access, volume_id: str) -> Mountable:
 def create_volume(access: Access, request: pb.CreateVolumeRequest) -> Mountable:
     """Makes a volume and waits for it."""
     if isinstance(access, RestConnection):
-        return _mountable(_change(access, "POST", "/volumes", rest_messages.creation(request), "making the volume"))
-    return get_volume(access, _run(access, "CreateVolume", request))
+        body = rest_messages.creation(request)
+        return _mountable(change_over_rest(access, "POST", "/volumes", body, text="making the volume"))
+    return get_volume(access, run_operation(access, "CreateVolume", request))
 
 
 def expand_volume(access: Access, volume_id: str, added_gib: int) -> Mountable:
     """Makes a volume larger by so many GiB and waits for it."""
     if isinstance(access, RestConnection):
         body = {"expand_size": added_gib}
-        return _mountable(_change(access, "POST", f"/volumes/{volume_id}/expand", body, "expanding the volume"))
+        path = f"/volumes/{volume_id}/expand"
+        return _mountable(change_over_rest(access, "POST", path, body, text="expanding the volume"))
     request = pb.ExpandVolumeRequest(volume_id=volume_id, added_size_bytes=added_gib * GIB)
-    return get_volume(access, _run(access, "ExpandVolume", request))
+    return get_volume(access, run_operation(access, "ExpandVolume", request))
+
+
+def clone_volume(access: Access, volume_id: str, name: str) -> Mountable:
+    """Copies a volume under a name, or vol_ and an id when it is empty, and waits for it."""
+    if isinstance(access, RestConnection):
+        body = {"name": name} if name else {}
+        path = f"/volumes/{volume_id}/clone"
+        return _mountable(change_over_rest(access, "POST", path, body, text="copying the volume"))
+    request = pb.CloneVolumeRequest(volume_id=volume_id, name=name)
+    return get_volume(access, run_operation(access, "CloneVolume", request))
 
 
 def delete_volume(access: Access, volume_id: str) -> None:
     """Deletes a volume and waits until it is gone."""
     if isinstance(access, RestConnection):
-        _change(access, "DELETE", f"/volumes/{volume_id}", None, "deleting the volume")
+        change_over_rest(access, "DELETE", f"/volumes/{volume_id}", text="deleting the volume")
     else:
-        _run(access, "DeleteVolume", pb.DeleteVolumeRequest(volume_id=volume_id))
+        run_operation(access, "DeleteVolume", pb.DeleteVolumeRequest(volume_id=volume_id))
 
 
 def _mountable(found: Any) -> Mountable:
     return Mountable(rest_messages.volume(found), found["mount"]["glusterfs"]["hosts"])
-
-
-def _change(access: RestConnection, method: str, path: str, body: Any, text: str) -> Any:
-    with told_to_user(), access.client() as client, sign_of_life(text):
-        return client.change(method, path, body)
-
-
-def _run(access: Connection, method: str, request: Any) -> str:
-    """Begins an operation and shows its progress to its end; the id of what it is about.
-
-    Raises:
-        click.ClickException: It was refused or it failed; tells what to do next.
-    """
-    fields = {field.name: value for field, value in request.ListFields()}
-    begun = call_operator(access, method, timeout_s=_TIMEOUT_S, **fields).operation
-    with told_to_user(access), operation_views.transient_display() as display:
-        (ended,) = asyncio.run(operation_calls.watch(access, begun.id, display.update))
-    if operation_texts.has_failed(ended):
-        advice = operation_texts.next_step(ended, 0)
-        raise click.ClickException(
-            f"{ended.error.message}\nNext: {advice}\nAll about it: brickyard operations show {ended.id}"
-        )
-    return str(ended.target_id)

@@ -1,4 +1,4 @@
-"""`brickyard volume list`, `show`, `create`, `expand` and `delete`."""
+"""`brickyard volume list`, `show`, `create`, `expand`, `clone` and `delete`."""
 
 import sys
 from collections.abc import Sequence
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.durability import durability_message, durability_options
-from gateway.cli.output import as_fields, json_option, say_json
-from gateway.cli.progress import say
+from gateway.cli.output import as_fields, json_option, say_json, say_result
 from gateway.cli.rest_connection import access_options
 
 if TYPE_CHECKING:
@@ -125,6 +124,27 @@ def expand(*, connection: "Access", volume: str, added_gib: int, as_json: bool) 
 
 @click.command(
     epilog="""\b
+Example:
+  brickyard volume clone data --name data-copy
+"""
+)
+@click.argument("volume", metavar="NAME|ID")
+@click.option("--name", default="", help="Unique in its cluster. Default: vol_ and the id.")
+@json_option
+@access_options
+def clone(*, connection: "Access", volume: str, name: str, as_json: bool) -> None:
+    """Copies a volume as it is at this moment, while it is in use, and waits for it.
+
+    The copy shares its space with the original until they differ; it has its own name and is as writable.
+    """
+    from gateway.cli import volume_calls  # noqa: PLC0415 - slow to load
+
+    found = volume_calls.find_id(connection, volume)
+    _tell(connection, volume_calls.clone_volume(connection, found, name), as_json=as_json)
+
+
+@click.command(
+    epilog="""\b
 Examples:
   brickyard volume delete data
   brickyard volume delete 7f19b27e5a4f38a044754a2a6fd03c03 --yes
@@ -132,8 +152,9 @@ Examples:
 )
 @click.argument("volume", metavar="NAME|ID")
 @click.option("--yes", is_flag=True, help="Do not ask. A pipe is never asked, and needs it.")
+@json_option
 @access_options
-def delete(*, connection: "Access", volume: str, yes: bool) -> None:
+def delete(*, connection: "Access", volume: str, yes: bool, as_json: bool) -> None:
     """Deletes a volume with its data, after a question."""
     from gateway.cli import volume_calls  # noqa: PLC0415 - slow to load
 
@@ -142,9 +163,9 @@ def delete(*, connection: "Access", volume: str, yes: bool) -> None:
         name = volume_calls.get_volume(connection, volume_id).volume.name
         if not sys.stdin.isatty():
             raise click.UsageError(f"give --yes to delete {name} ({volume_id}) with its data")
-        click.confirm(f"delete volume {name} ({volume_id}) with all its data?", abort=True)
+        click.confirm(f"delete volume {name} ({volume_id}) with all its data?", abort=True, err=True)
     volume_calls.delete_volume(connection, volume_id)
-    say(f"volume {volume_id} is deleted")
+    say_result(f"volume {volume_id} is deleted", as_json=as_json, volume_id=volume_id)
 
 
 def _tell(connection: "Access", found: "Mountable", *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """Restore a backup into a database that no server uses: `python -m services.topology.restore`. Effects: files, SQL."""
 
+import json
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -149,7 +150,8 @@ def _clear(connection: sa.Connection, *, replace: bool) -> None:
     help="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
 )
 @click.option("--replace", is_flag=True, help="Lose what the database has.")
-def main(file: Path, database: str, replace: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(*, file: Path, database: str, replace: bool, as_json: bool) -> None:
     """Restores a backup; see `brickyard db restore`."""
     try:
         with closing(Store(database)) as store:
@@ -157,16 +159,24 @@ def main(file: Path, database: str, replace: bool) -> None:
             where = store.shown_url
     except (BrickyardError, OSError) as error:
         raise click.ClickException(getattr(error, "message", str(error))) from error
-    click.echo(f"restored {done.row_count} rows of schema revision {done.head.schema_revision} into {where}")
+    if as_json:
+        told = {
+            "database": where,
+            "row_count": done.row_count,
+            "schema_revision": done.head.schema_revision,
+            "violations": done.violations,
+        }
+        click.echo(json.dumps(told))
+    else:
+        click.echo(f"restored {done.row_count} rows of schema revision {done.head.schema_revision} into {where}")
+        for line in done.violations or ["every invariant holds"]:
+            click.echo(line)
     if done.violations:
-        for violation in done.violations:
-            click.echo(violation)
         click.echo(
             f"{len(done.violations)} violations, which the backup had already; `brickyard db check` shows them again",
             err=True,
         )
         sys.exit(1)
-    click.echo("every invariant holds")
 
 
 if __name__ == "__main__":
