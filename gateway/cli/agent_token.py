@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.connection import grpc_options, told_to_user
+from gateway.cli.connection import asking, grpc_options
 from gateway.cli.output import json_option, say_json
 from gateway.cli.progress import say
 
@@ -39,7 +39,7 @@ def token(*, node: str, hosts: tuple[str, ...], minutes: float, as_json: bool, c
     """
     from gateway.cli.identity_calls import make_token  # noqa: PLC0415 - slow to load
 
-    with told_to_user(connection):
+    with asking(connection):
         made = make_token(connection, node, hosts=hosts, lifetime=timedelta(minutes=minutes))
     if as_json:
         say_json(made)

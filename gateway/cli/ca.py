@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.connection import grpc_options, told_to_user
+from gateway.cli.connection import asking, grpc_options, told_to_user
 from gateway.cli.output import as_fields, json_option, say_json, say_result
 from gateway.cli.progress import say
 from services.common.identity import Role
@@ -172,7 +172,7 @@ def ca_retire(*, directory: Path, force: bool, as_json: bool, connection: "Conne
     from gateway.cli.identity_calls import list_certificates  # noqa: PLC0415 - slow to load
     from services.common import authority  # noqa: PLC0415 - other commands need none of it
 
-    with told_to_user(connection):
+    with asking(connection):
         signer = authority.Authority(directory).pin
         old = [] if force else _of_others(list_certificates(connection), signer)
         if old:
@@ -227,7 +227,7 @@ def ca_list(*, as_json: bool, connection: "Connection") -> None:
     """Lists certificates that have not ended: those signed by the topology, and those that services call with."""
     from gateway.cli.identity_calls import list_certificates, role_name  # noqa: PLC0415 - slow to load
 
-    with told_to_user(connection):
+    with asking(connection):
         certificates = list_certificates(connection)
     if as_json:
         say_json({"certificates": [as_fields(each) for each in certificates]})
@@ -259,7 +259,7 @@ def ca_revoke(
         raise click.UsageError("give either --role and --name, or --serial")
     from gateway.cli.identity_calls import revoke_owner, revoke_serial  # noqa: PLC0415 - slow to load
 
-    with told_to_user(connection):
+    with asking(connection):
         if serial:
             revoke_serial(connection, serial)
             say_result(f"certificate {serial} is revoked", as_json=as_json, serial=serial)

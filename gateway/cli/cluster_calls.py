@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import health_pb2
 from gateway.cli import rest_messages
-from gateway.cli.connection import Connection, call_operator, told_to_user
+from gateway.cli.connection import Connection, asking, call_operator
 from gateway.cli.rest_connection import RestConnection
 from services.common.units import GIB, KIB
 
@@ -66,7 +66,7 @@ def list_free_disks(access: Access, cluster_id: str) -> pb.ListFreeDisksResponse
 
 
 def _get(access: RestConnection, path: str) -> Any:
-    with told_to_user(), access.client() as client:
+    with asking(), access.client() as client:
         return client.get(path)
 
 

@@ -163,7 +163,7 @@ def call_operator(connection: Connection, method: str, *, timeout_s: float, **fi
     Raises:
         click.ClickException: The call failed.
     """
-    with told_to_user(connection):
+    with asking(connection):
         return asyncio.run(_call_operator(connection, method, timeout_s, fields))
 
 
@@ -230,6 +230,19 @@ def told_to_user(connection: Connection | None = None) -> Iterator[None]:
     except BrickyardError as error:
         advice = _advice(error, connection) if connection is not None else ""
         raise click.ClickException(f"{error.message}{advice}") from error
+
+
+@contextlib.contextmanager
+def asking(connection: Connection | None = None) -> Iterator[None]:
+    """`told_to_user` for a block that asks and prints nothing: with a sign of life when the answer takes long.
+
+    Raises:
+        click.ClickException: A call in the block failed.
+    """
+    from gateway.cli.waiting import sign_of_life  # noqa: PLC0415 - slow to load
+
+    with told_to_user(connection), sign_of_life(f"waiting for {connection.address if connection else 'the gateway'}"):
+        yield
 
 
 def _advice(error: "BrickyardError", connection: Connection) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.connection import grpc_options, told_to_user
+from gateway.cli.connection import asking, grpc_options
 from gateway.cli.output import say_json
 from gateway.cli.progress import say
 
@@ -38,7 +38,7 @@ Exit code: 0 every invariant holds, 1 one is violated or the topology does not a
 @click.pass_context
 def check(context: click.Context, *, connection: "Connection", as_json: bool, verbose: bool) -> None:
     """Proves the invariants of the database, and prints each violation; the exit code is 1 if there is one."""
-    with told_to_user(connection):
+    with asking(connection):
         answer = asyncio.run(_check(connection))
     violations = list(answer.violations)
     if as_json:

@@ -132,9 +132,15 @@ def restore(context: click.Context, *, file: Path, database: str, replace: bool,
     A backup of an older release is brought to the newest schema. When it refuses, nothing is changed. What happened
     after the backup is not in it: `brickyard examine` tells what the nodes have beyond.
     """
+    from gateway.cli.waiting import sign_of_life  # noqa: PLC0415 - slow to load
+
     # The database is the topology's own affair: only its code reads and writes it.
     command = [sys.executable, "-m", "services.topology.restore", str(file)]
     flags = [*(["--replace"] if replace else []), *(["--json"] if as_json else [])]
     environment = {**os.environ, "BRICKYARD_TOPOLOGY_DATABASE": database}
     # Not on the command line: a URL may hold a password.
-    context.exit(subprocess.run([*command, *flags], check=False, env=environment).returncode)
+    with sign_of_life("restoring the database"):
+        done = subprocess.run([*command, *flags], check=False, env=environment, capture_output=True, text=True)
+    click.echo(done.stdout, nl=False)
+    click.echo(done.stderr, nl=False, err=True)
+    context.exit(done.returncode)

@@ -19,6 +19,9 @@ _TIMEOUT_S = 600.0
 _DIFFERENT = 1
 
 
+_ASKING = "asking the agents of all nodes"
+
+
 class _NoLookError(click.ClickException):
     """Nothing can be told about nodes and records."""
 
@@ -63,7 +66,7 @@ def examine(context: click.Context, *, connection: "Connection", cluster_id: str
     from gateway.cli import examination_views as views  # noqa: PLC0415 - slow to load
     from gateway.cli.waiting import sign_of_life  # noqa: PLC0415 - slow to load
 
-    with _no_look(connection), sign_of_life("asking the agents of all nodes"):
+    with _no_look(connection), sign_of_life(_ASKING):
         report = asyncio.run(_call(connection, "Examine", pb.ExamineRequest(cluster_id=cluster_id)))
     if as_json:
         say_json(report)
@@ -124,7 +127,7 @@ def _plan(connection: "Connection", cluster_id: str, doomed: tuple[str, ...], *,
     from gateway.cli.waiting import sign_of_life  # noqa: PLC0415 - slow to load
 
     request = pb.PlanRepairRequest(cluster_id=cluster_id, doomed_volume_ids=doomed)
-    with sign_of_life("asking the agents of all nodes"):
+    with sign_of_life(_ASKING):
         plan = asyncio.run(_call(connection, "PlanRepair", request))
     if as_json:
         say_json(plan)
@@ -143,11 +146,20 @@ def _apply(
 ) -> int:
     from brickyard.gateway.v1 import examination_pb2 as pb  # noqa: PLC0415 - slow to load
     from gateway.cli import examination_views as views  # noqa: PLC0415 - slow to load
+    from gateway.cli.waiting import sign_of_life  # noqa: PLC0415 - the same
 
     request = pb.RepairRequest(cluster_id=cluster_id, doomed_volume_ids=doomed, removes_nothing=removes_nothing)
     show: Callable[[Any], None] = say_json if as_json else views.show_event
-    failed = asyncio.run(_follow(connection, request, show))
-    report = asyncio.run(_call(connection, "Examine", pb.ExamineRequest(cluster_id=cluster_id)))
+    with contextlib.ExitStack() as until_first:
+        until_first.enter_context(sign_of_life(_ASKING))
+
+        def show_first(event: Any) -> None:
+            until_first.close()
+            show(event)
+
+        failed = asyncio.run(_follow(connection, request, show_first))
+    with sign_of_life(_ASKING):
+        report = asyncio.run(_call(connection, "Examine", pb.ExamineRequest(cluster_id=cluster_id)))
     if as_json:
         say_json(report)
     else:

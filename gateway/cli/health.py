@@ -50,6 +50,7 @@ def health(
     import grpc  # noqa: PLC0415 - gRPC is slow to load, and --help needs none
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415 - the same
 
+    from gateway.cli.waiting import sign_of_life  # noqa: PLC0415 - the same
     from services.common.channels import call, channel_options  # noqa: PLC0415 - the same
     from services.common.credentials import TlsFiles, channel_credentials  # noqa: PLC0415 - the same
     from services.common.errors import BrickyardError  # noqa: PLC0415 - the same
@@ -64,7 +65,7 @@ def health(
             name = role_hostname(Role(role)) if role else server_name
             credentials = channel_credentials(TlsFiles.in_directory(tls_dir))
             channel = grpc.secure_channel(address, credentials, options=channel_options(name))
-        with channel:
+        with channel, sign_of_life(f"waiting for {address}"):
             stub: Any = health_pb2_grpc.HealthStub(channel)
             answer = call(
                 stub.Check,

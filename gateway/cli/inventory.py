@@ -8,7 +8,7 @@ from typing import Any
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import cluster_pb2, health_pb2, node_pb2, operation_pb2
 from gateway.cli import rest_messages
-from gateway.cli.connection import Connection, operator_stub, told_to_user
+from gateway.cli.connection import Connection, asking, operator_stub
 from gateway.cli.rest_connection import RestConnection
 from services.common.channels import call_aio
 
@@ -50,9 +50,9 @@ def read_inventory(
         click.ClickException: It can not be read.
     """
     if isinstance(connection, RestConnection):
-        with told_to_user():
+        with asking():
             return _over_rest(connection, cluster_id, volumes=volumes)
-    with told_to_user(connection):
+    with asking(connection):
         return asyncio.run(_over_grpc(connection, cluster_id, refresh=refresh))
 
 

@@ -9,7 +9,7 @@ import click
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import cluster_pb2, device_pb2, node_pb2, topology_service_pb2
 from gateway.cli.changes import call_rpc, change_over_rest, run_operation
-from gateway.cli.connection import Connection, told_to_user
+from gateway.cli.connection import Connection, asking
 from gateway.cli.ids import is_id
 from gateway.cli.rest_connection import RestConnection
 
@@ -71,7 +71,7 @@ def _find_node(access: Access, hostname: str) -> Member:
 
 def _nodes(access: Access) -> list[tuple[str, Sequence[str]]]:
     if isinstance(access, RestConnection):
-        with told_to_user(), access.client() as client:
+        with asking(), access.client() as client:
             clusters = [client.get(f"/clusters/{each}") for each in client.get("/clusters")["clusters"]]
             found = [client.get(f"/nodes/{each}") for cluster in clusters for each in cluster["nodes"]]
         return [(each["id"], each["hostnames"]["manage"]) for each in found]
@@ -81,7 +81,7 @@ def _nodes(access: Access) -> list[tuple[str, Sequence[str]]]:
 
 def _find_device(access: Access, node: Member, path: str) -> Member:
     if isinstance(access, RestConnection):
-        with told_to_user(), access.client() as client:
+        with asking(), access.client() as client:
             devices = {each["name"]: each["id"] for each in client.get(f"/nodes/{node.id}")["devices"]}
     else:
         answer = call_rpc(access, "GetNode", pb.GetNodeRequest(node_id=node.id))
@@ -109,7 +109,7 @@ def list_clusters(access: Access) -> Sequence[cluster_pb2.Cluster]:
     from gateway.cli import rest_messages  # noqa: PLC0415 - slow to load
 
     if isinstance(access, RestConnection):
-        with told_to_user(), access.client() as client:
+        with asking(), access.client() as client:
             ids = client.get("/clusters")["clusters"]
             return [rest_messages.cluster(client.get(f"/clusters/{each}")) for each in ids]
     listed = call_rpc(access, "ListClusters", pb.ListClustersRequest(page_size=_PAGE)).clusters
@@ -222,7 +222,7 @@ def get_tags(access: Access, kind: Kind, member: Member) -> dict[str, str]:
 def _get(access: Access, kind: Kind, member: Member) -> Mapping[str, Any]:
     """State and tags of a node or device, by REST's names."""
     if isinstance(access, RestConnection):
-        with told_to_user(), access.client() as client:
+        with asking(), access.client() as client:
             found: Mapping[str, Any] = client.get(f"/{kind}s/{member.id}")
             return found
     if kind == "node":

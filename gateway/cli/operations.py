@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.connection import operator_options, told_to_user
+from gateway.cli.connection import asking, operator_options, told_to_user
 from gateway.cli.output import json_option, say_json, say_result
 from gateway.cli.progress import say
 from gateway.cli.rest_connection import RestConnection, access_options
@@ -43,10 +43,10 @@ def list_command(*, connection: "Connection | RestConnection", unfinished: bool,
     from gateway.cli import operation_calls, operation_texts, operation_views  # noqa: PLC0415 - slow to load
 
     if isinstance(connection, RestConnection):
-        with told_to_user():
+        with asking():
             found = operation_calls.list_pending(connection, limit=limit)
     else:
-        with told_to_user(connection):
+        with asking(connection):
             found = asyncio.run(operation_calls.list_operations(connection, unfinished_only=unfinished, limit=limit))
     if as_json:
         say_json({"operations": [operation_texts.as_json(each) for each in found]})
@@ -67,7 +67,7 @@ def show(*, connection: "Connection", operation_id: str, as_json: bool) -> None:
     """Shows all that is known of the operation ID: what was asked for, how far it is, and what to do if it failed."""
     from gateway.cli import operation_calls, operation_texts  # noqa: PLC0415 - slow to load
 
-    with told_to_user(connection):
+    with asking(connection):
         operation = asyncio.run(operation_calls.get_operation(connection, operation_id))
     if as_json:
         say_json(operation_texts.as_json(operation))
@@ -123,7 +123,7 @@ def cleanup(*, connection: "Connection", operation_ids: tuple[str, ...], as_json
     """
     from gateway.cli import operation_calls  # noqa: PLC0415 - slow to load
 
-    with told_to_user(connection):
+    with asking(connection):
         asyncio.run(operation_calls.cleanup(connection, operation_ids))
     text = "retrying; what is left: brickyard operations list --unfinished"
     say_result(text, as_json=as_json, operation_ids=list(operation_ids))

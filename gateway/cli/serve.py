@@ -2,11 +2,13 @@
 
 import json
 import secrets
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.cli.output import to_stderr
 from gateway.cli.progress import say
 from gateway.process_group import Child, run, start
 from gateway.simulated_stack import SimulatedNodes, address_flags, start_around_gateway, state_directory
@@ -89,6 +91,8 @@ def run_embedded(settings: EmbeddedSettings) -> int:
             url, operator = children[-1].addresses[:2]
             _announce(settings, state, url, operator, time.monotonic() - began)
 
+        if sys.stderr.isatty():
+            to_stderr("starting topology, allocator, simulated nodes and gateway")
         around = start_around_gateway(state, settings.simulated, _log_flags(settings))
         return run([around, _gateway(settings, state)], announce)
 

@@ -10,7 +10,7 @@ from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import volume_pb2
 from gateway.cli import rest_messages
 from gateway.cli.changes import change_over_rest, run_operation
-from gateway.cli.connection import Connection, call_operator, told_to_user
+from gateway.cli.connection import Connection, asking, call_operator
 from gateway.cli.ids import is_id
 from gateway.cli.rest_connection import RestConnection
 from services.common.units import GIB
@@ -32,7 +32,7 @@ class Mountable:
 def list_volumes(access: Access) -> list[volume_pb2.Volume]:
     """All volumes, by name."""
     if isinstance(access, RestConnection):
-        with told_to_user(), access.client() as client:
+        with asking(), access.client() as client:
             ids = client.get("/volumes")["volumes"]
             found = [rest_messages.volume(client.get(f"/volumes/{each}")) for each in ids]
     else:
@@ -66,7 +66,7 @@ def find_id(access: Access, name_or_id: str) -> str:
 def get_volume(access: Access, volume_id: str) -> Mountable:
     """One volume."""
     if isinstance(access, RestConnection):
-        with told_to_user(), access.client() as client:
+        with asking(), access.client() as client:
             return _mountable(client.get(f"/volumes/{volume_id}"))
     answer = call_operator(access, "GetVolume", timeout_s=_TIMEOUT_S, volume_id=volume_id)
     return Mountable(answer.volume, answer.mount_hosts)

@@ -101,7 +101,7 @@ def test_without_a_terminal_nobody_says_yes(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("answer", [True, False])
 def test_on_a_terminal_the_user_decides(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("click.confirm", lambda _text: answer)
+    monkeypatch.setattr("click.confirm", lambda _text, **_named: answer)
     if answer:
         _decide("node1", SHOWN, None)
     else:

@@ -10,6 +10,7 @@ from gateway.cli.topology_file import ListedDevice, parse_topology, read_topolog
 from services.common.errors import InvalidArgumentError
 
 FILE = Path("topology.json")
+FIRST_NODE = "clusters[0].nodes[0]"
 FIRST_NAME = "nodes[0].node.hostnames.manage[0]"
 
 
@@ -97,7 +98,7 @@ def test_nothing_to_load(content: Any) -> None:
         ),
         (
             of(node(devices=["/dev/sdb", {"name": "/dev/sdb"}])),
-            'clusters[0].nodes[0].devices[1] is "/dev/sdb", which clusters[0].nodes[0].devices[0] is already; name it once',
+            f'{FIRST_NODE}.devices[1] is "/dev/sdb", which {FIRST_NODE}.devices[0] is already; name it once',
         ),
         (
             {"clusters": [{"nodes": [node()]}, {"nodes": [node()]}]},
