@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import cluster_pb2, device_pb2, node_pb2, topology_service_pb2, volume_pb2
-from gateway.cli import connection, operation_calls
+from gateway.cli import connection, inventory, operation_calls
 from gateway.cli.brickyard import main
 from gateway.cli.rest_client import RestError
 from gateway.cli.rest_connection import RestConnection
@@ -49,7 +49,7 @@ class FakeOperator:
         node = node_pb2.Node(id=NODE, manage_hostnames=["node1"], state=state, tags={"rack": "a"})
         cluster = cluster_pb2.Cluster(id=CLUSTER, file_enabled=True, node_ids=[NODE])
         volume = volume_pb2.Volume(id=TARGET, name="copy", cluster_id=CLUSTER, size_bytes=GIB)
-        known = {
+        known: dict[str, dict[str, Any]] = {
             "ListNodes": {"nodes": [node]},
             "GetNode": {"node": node, "devices": [device]},
             "GetDevice": {"device": device},
@@ -117,7 +117,7 @@ class FakeRest:
 @pytest.fixture
 def operator(monkeypatch: pytest.MonkeyPatch) -> FakeOperator:
     made = FakeOperator()
-    for module in (connection, operation_calls):
+    for module in (connection, inventory, operation_calls):
         monkeypatch.setattr(module, "operator_stub", stub_of(made))
     return made
 
