@@ -97,7 +97,8 @@ class Agents:
         if self._trust.bars(Role.AGENT, hostname):
             raise UnavailableError(
                 Reason.AGENT_UNREACHABLE,
-                f"the certificates of the agent of node {hostname} are revoked; let it join again with a new token",
+                f"the certificates of the agent of node {hostname} are revoked, as those of a removed node are; "
+                f"let it join again with a new token: brickyard agent token {hostname}",
                 hostname=hostname,
             )
         ask = partial(self._ask, hostname, method, request, timeout_s=timeout_s, epoch=epoch)

@@ -20,7 +20,7 @@ from services.common.identity import Role
 from services.common.ids import new_id
 from services.common.reasons import Reason
 from services.executor import joining
-from tests.integration.clients import HOST, NODE_KEY
+from tests.integration.clients import HOST, NODE_KEY, Rest
 from tests.integration.identity_rig import Rig, ask_agent, certificate_of, running
 from tests.integration.stack import ON_SQLITE, Server, Stack, environment, wait_until
 from tests.integration.test_renewal import LIFETIME, refused
@@ -52,8 +52,8 @@ def brickyard(stack: Stack, *argv: str) -> str:
     return done.stdout
 
 
-def join(token: Any, directory: Path) -> subprocess.CompletedProcess[str]:
-    where = (token["join_address"], "--node-name", HOST, "--tls-dir", str(directory))
+def join(token: Any, directory: Path, name: str = HOST) -> subprocess.CompletedProcess[str]:
+    where = (token["join_address"], "--node-name", name, "--tls-dir", str(directory))
     shown = ("--ca-pin", token["authority_pin"], "--token-file", "-")
     return run("services.executor", "join", *where, *shown, stdin=token["token"])
 
@@ -103,6 +103,43 @@ def test_by_command_line(stack: Stack, joined: tuple[Server, TlsFiles], tmp_path
         brickyard(stack, "ca", "revoke", "--role", "gateway", "--name", "thief")
         reason = wait_until(lambda: refused(channel), "the agent to refuse a revoked gateway", seconds=10)
     assert reason is Reason.CERTIFICATE_REVOKED
+
+
+@ON_SQLITE
+def test_a_removed_node_has_to_join_again(stack: Stack, tmp_path: Path) -> None:
+    (number,) = stack.fresh_nodes(1)
+    name = f"node{number}"
+
+    def join_named(directory: str) -> None:
+        token = json.loads(brickyard(stack, "agent", "token", name, "--json"))
+        assert join(token, tmp_path / directory, name).returncode == 0
+
+    join_named("first")
+    with stack.extra_gateway("--identity-poll-seconds", "0.1") as gateway:
+        rest = stack.rest(gateway)
+        cluster = rest.made("/clusters", {"file": True, "block": False})["id"]
+        body = {"cluster": cluster, "zone": 1, "hostnames": {"manage": [name], "storage": [f"10.0.0.{number}"]}}
+        rest.change("DELETE", f"/nodes/{rest.made('/nodes', body)['id']}")
+        assert "revoked" in next(line for line in brickyard(stack, "ca", "list").splitlines() if name in line)
+        assert stack.topology.events("identity.revoked", why="node removed")
+        device = {"node": rest.made("/nodes", body)["id"], "name": "/dev/sdb"}
+        # It takes the gateway a moment to know: until then the disk is taken.
+        why = wait_until(lambda: _refusal(rest, device), "the gateway to call it no more")
+        assert f"brickyard agent token {name}" in why
+        join_named("second")
+        wait_until(lambda: not _refusal(rest, device), "the gateway to call it again")
+
+
+def _refusal(rest: Rest, device: dict[str, Any]) -> str:
+    """Why a disk is not taken; one that is, is given back."""
+    answer = rest.change("POST", "/devices", device)
+    if answer.status_code >= 400:
+        return answer.text
+    (made,) = rest.json(f"/nodes/{device['node']}")["devices"]
+    for state in ("offline", "failed"):
+        rest.change("POST", f"/devices/{made['id']}/state", {"state": state})
+    assert rest.change("DELETE", f"/devices/{made['id']}").status_code == 204
+    return ""
 
 
 @pytest.fixture(scope="module")

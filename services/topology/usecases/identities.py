@@ -31,6 +31,7 @@ from services.topology.tables import (
     JoinTokenRow,
     RevocationRow,
 )
+from services.topology.usecases.revocations import is_revoked, not_before, revoke_certificate, revoke_owner, void_tokens
 
 TOKEN_LIFETIME = timedelta(minutes=15)
 MAX_TOKEN_LIFETIME = timedelta(hours=24)
@@ -52,15 +53,6 @@ _USE_TOKEN = (
     .where(JOIN_TOKEN.c.digest == bindparam("key"))
     .where(sa.or_(JOIN_TOKEN.c.key_digest.is_(None), JOIN_TOKEN.c.key_digest == bindparam("used_for")))
     .values(key_digest=bindparam("used_for"))
-)
-_REPLACE_TOKENS = delete(JOIN_TOKEN).where(
-    JOIN_TOKEN.c.node_name == bindparam("name"), JOIN_TOKEN.c.key_digest.is_(None)
-)
-_REVOCATION = select(REVOCATION).where(REVOCATION.c.subject == bindparam("key"))
-_MOVE_REVOCATION = (
-    update(REVOCATION)
-    .where(REVOCATION.c.subject == bindparam("key"))
-    .values(before_s=bindparam("before"), revoke_time_us=bindparam("now"), revoked_by=bindparam("who"))
 )
 _REVOCATIONS = select(REVOCATION).order_by(REVOCATION.c.subject)
 _PAGE = (
@@ -143,7 +135,7 @@ class Identities:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
 
         def work(tx: Transaction) -> int:
-            tx.run(_REPLACE_TOKENS, {"name": node_name})
+            void_tokens(tx, node_name)
             expires = tx.now_us + int(lifetime.total_seconds() * _US)
             row = {
                 "digest": _digest(token),
@@ -183,7 +175,7 @@ class Identities:
             if not tx.run(_USE_TOKEN, {"key": row.digest, "used_for": key_digest(key)}):
                 raise _refused("the token was used", node_name)
             subject = Subject(Role.AGENT, row.node_name, tuple(row.hosts))
-            signed = authority.sign(subject, key, self._lifetime, not_before=_not_before(tx, subject))
+            signed = authority.sign(subject, key, self._lifetime, not_before=not_before(tx, subject))
             _record(tx, describe(signed), authority.pin)
             return signed
 
@@ -205,12 +197,12 @@ class Identities:
 
         def work(tx: Transaction) -> x509.Certificate:
             # The server's list is some seconds old; this is the moment to be exact.
-            if _is_revoked(tx, certificate):
+            if is_revoked(tx, certificate):
                 raise PermissionDeniedError(
                     Reason.CERTIFICATE_REVOKED, f"the certificate of {identity.uri} is revoked", owner=identity.uri
                 )
             subject = Subject(identity.role, identity.name, certificate.hosts)
-            signed = authority.sign(subject, key, certificate.lifetime, not_before=_not_before(tx, subject))
+            signed = authority.sign(subject, key, certificate.lifetime, not_before=not_before(tx, subject))
             _record(tx, describe(signed), authority.pin)
             return signed
 
@@ -239,7 +231,7 @@ class Identities:
         """
         if not _SERIAL.fullmatch(serial):
             raise invalid("serial", serial, "is no serial number of 1 to 64 lower-case hex digits")
-        self._revoke(serial.lstrip("0") or "0", by, owner=False)
+        self._store.write(lambda tx: revoke_certificate(tx, serial.lstrip("0") or "0", by))
 
     def revoke_owner(self, role: Role, name: str, by: str) -> None:
         """Makes all certificates that an owner has now count for nothing.
@@ -248,18 +240,7 @@ class Identities:
             InvalidArgumentError: The name cannot stand in a certificate.
         """
         Subject(role, name).names()
-        self._revoke(role_uri(role, name), by, owner=True)
-
-    def _revoke(self, subject: str, by: str, *, owner: bool) -> None:
-        def work(tx: Transaction) -> None:
-            # Certificates count in whole seconds; those of this second are meant too.
-            before = tx.now_us // _US + 1 if owner else 0
-            values = {"before": before, "now": tx.now_us, "who": by[:512]}
-            if not tx.run(_MOVE_REVOCATION, {"key": subject, **values}):
-                row = {"subject": subject, "before_s": before, "revoke_time_us": tx.now_us, "revoked_by": by[:512]}
-                tx.run(REVOCATION.insert(), row)
-
-        self._store.write(work)
+        self._store.write(lambda tx: revoke_owner(tx, role, name, by))
 
     def page(self, after: str, count: int) -> list[Listed]:
         """Certificates that have not ended, ascending by serial number, after the one given."""
@@ -354,20 +335,6 @@ def _record(tx: Transaction, certificate: Certificate, pin: str) -> None:
         "authority_pin": pin,
     }
     tx.run(CERTIFICATE.insert(), row)
-
-
-def _is_revoked(tx: Transaction, certificate: Certificate) -> bool:
-    owner = certificate.identity.uri if certificate.identity else ""
-    if tx.first(RevocationRow, _REVOCATION, {"key": certificate.serial}) is not None:
-        return True
-    row = tx.first(RevocationRow, _REVOCATION, {"key": owner})
-    return row is not None and certificate.issued.timestamp() < row.before_s
-
-
-def _not_before(tx: Transaction, subject: Subject) -> datetime | None:
-    """The first moment whose certificates count; a revocation is up to a second ahead."""
-    row = tx.first(RevocationRow, _REVOCATION, {"key": role_uri(subject.role, subject.name)})
-    return datetime.fromtimestamp(row.before_s, UTC) if row is not None else None
 
 
 def _newest(tx: Transaction, uri: str) -> int | None:

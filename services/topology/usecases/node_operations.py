@@ -6,6 +6,8 @@ from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from brickyard.topology.v1 import node_pb2, operation_pb2, operation_service_pb2
 from services.common.errors import AlreadyExistsError, FailedPreconditionError
+from services.common.identity import Role
+from services.common.logs import audit
 from services.common.reasons import Reason
 from services.topology.convert import NODE_STATES, from_enum, new_node, timestamp
 from services.topology.domain.checks import check_id, check_new_node, check_text
@@ -15,6 +17,7 @@ from services.topology.store import Transaction
 from services.topology.tables import BRICK, DEVICE, HOSTNAME, NODE, OperationRow
 from services.topology.usecases import nodes
 from services.topology.usecases.clean_up_operations import NOT_LEFT
+from services.topology.usecases.revocations import revoke_removed_agents
 from services.topology.usecases.rules import KindRules, Scene
 from services.topology.usecases.shared import advance, bury, busy, check_movable, get_node, lock_cluster, lock_node
 
@@ -109,10 +112,13 @@ def _begin_delete(tx: Transaction, spec: operation_pb2.OperationSpec, operation_
 def _commit_delete(
     tx: Transaction,
     operation: OperationRow,
-    _spec: operation_pb2.OperationSpec,
+    spec: operation_pb2.OperationSpec,
     _outcome: operation_service_pb2.CommitOperationRequest,
 ) -> None:
     _remove(tx, operation)
+    # In the same transaction: no moment is left in which a node that is none any more renews its certificate.
+    for name in revoke_removed_agents(tx, spec.delete_node.node.manage_hostnames, f"operation {operation.id}"):
+        audit("identity.revoked", operation_id=operation.id, role=Role.AGENT.value, name=name, why="node removed")
     bury(tx, kind="node", object_id=operation.target_id, cluster_id=operation.cluster_id)
 
 

@@ -22,8 +22,9 @@ from services.common.identity import Identity, Role
 from services.common.reasons import Reason
 from services.topology.store import Store
 from services.topology.tables import JOIN_TOKEN
+from services.topology.usecases import node_operations, nodes
 from services.topology.usecases.identities import TOKEN_LIFETIME, Identities
-from tests.unit.topology.builders import Clock
+from tests.unit.topology.builders import Clock, World, delete_node_spec
 
 NODE = "node1.example.com"
 LIFETIME = timedelta(hours=24)
@@ -230,3 +231,66 @@ def test_what_ended_long_ago_is_forgotten(identities: Identities, clock: Clock, 
     clock.forward(7 * 24 * 3600 + 60)
     identities.prune()
     assert store.read(lambda tx: tx.connection.execute(JOIN_TOKEN.select()).all()) == []
+
+
+def revoked(identities: Identities) -> set[str]:
+    """Names whose certificates do not count, of those that have not ended."""
+    return {listed.row.name for listed in identities.page("", 10) if listed.revoked}
+
+
+def test_a_removed_node_takes_its_agents_identity_along(world: World, identities: Identities, clock: Clock) -> None:
+    node = world.node(world.cluster().id, manage_hostnames=[NODE, "10.0.0.1"])
+    certificate, other = (
+        joined(identities, token_for(identities)),
+        joined(identities, token_for(identities, "n2"), node="n2"),
+    )
+    # Certificates tell the real time.
+    clock.now_us = int(certificate.issued.timestamp() * 1_000_000)
+    unused = token_for(identities)
+    operation = world.begin(delete_node_spec(node.id))
+    assert revoked(identities) == set()
+    for _ in range(2):
+        world.commit(operation)
+    assert revoked(identities) == {NODE}
+    assert [each.uri for each in identities.trust().revocations] == [f"brickyard://role/agent/{NODE}"]
+    assert identities.trust().barred == {f"brickyard://role/agent/{NODE}"}
+    with pytest.raises(PermissionDeniedError) as caught:
+        identities.renew(certificate, new_request()[1])
+    assert caught.value.reason is Reason.CERTIFICATE_REVOKED
+    refused(lambda: joined(identities, unused))
+    identities.renew(other, new_request()[1])
+    # The name may come back, with a token that is made afterwards.
+    identities.renew(joined(identities, token_for(identities)), new_request()[1])
+    assert identities.trust().barred == set()
+
+
+def test_a_removal_that_is_taken_back_or_fails_revokes_nothing(
+    world: World, identities: Identities, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = world.node(world.cluster().id, manage_hostnames=[NODE])
+    certificate = joined(identities, token_for(identities))
+    clock.now_us = int(certificate.issued.timestamp() * 1_000_000)
+    unused = token_for(identities)
+    world.abort(world.begin(delete_node_spec(node.id)))
+    operation = world.begin(delete_node_spec(node.id))
+    with monkeypatch.context() as patch:
+        # The last step of the transaction, as when the process ends there.
+        patch.setattr(node_operations, "bury", _die)
+        with pytest.raises(KeyboardInterrupt):
+            world.commit(operation)
+    assert revoked(identities) == set()
+    assert nodes.get(world.store, node.id)[0].id == node.id
+    later = joined(identities, unused)
+    clock.now_us = int(later.issued.timestamp() * 1_000_000)
+    world.commit(operation)
+    assert identities.trust().barred == {f"brickyard://role/agent/{NODE}"}
+
+
+def _die(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_name_of_an_agent_that_never_called_is_not_barred(world: World, identities: Identities) -> None:
+    node = world.node(world.cluster().id, manage_hostnames=["by-hand"])
+    world.commit(world.begin(delete_node_spec(node.id)))
+    assert identities.trust().revocations == ()
