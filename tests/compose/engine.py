@@ -107,6 +107,15 @@ class Engine:
             except subprocess.TimeoutExpired:
                 self._daemon.kill()
                 self._daemon.wait()
+            self._unmount()
+
+    def _unmount(self) -> None:
+        """What the daemon leaves mounted: the mark of its network namespace, and more when it had to be killed."""
+        points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        # Later ones may lie over earlier ones.
+        for point in reversed(points):
+            if Path(point).is_relative_to(self.directory):
+                _checked(["umount", point])
 
     def _await_ready(self) -> None:
         assert self._daemon is not None
