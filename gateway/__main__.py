@@ -103,12 +103,6 @@ def main(
     disable_auth: bool,
     owner: str,
     facts_interval_seconds: float,
-    listen: tuple[str, ...],
-    tls_dir: Path | None,
-    insecure_plaintext: bool,
-    grace_seconds: float,
-    metrics_listen: str,
-    identity_poll_seconds: float,
     log_level: str,
     config: HeketiConfig,
     **others: Any,
@@ -116,9 +110,10 @@ def main(
     """Serves Heketi's REST API and the operator gRPC API (--listen)."""
     simulates = config.executor == "mock" and not any(map(_given, ("topology", "allocator", "agents")))
     if simulates and not _given("listen"):
-        listen = ()  # a private socket
-    if config.from_file and tls_dir is None and not insecure_plaintext and _HEKETI_TLS_DIR.is_dir():
-        tls_dir = _HEKETI_TLS_DIR
+        others["listen"] = ()  # a private socket
+    has_way_in = others["tls_dir"] is not None or others["insecure_plaintext"]
+    if config.from_file and not has_way_in and _HEKETI_TLS_DIR.is_dir():
+        others["tls_dir"] = _HEKETI_TLS_DIR
     # Imported late: --help and a wrong flag should not wait for the web server.
     import asyncio  # noqa: PLC0415
 
@@ -126,14 +121,7 @@ def main(
     from gateway.clients import Addresses  # noqa: PLC0415
     from gateway.heketi.settings import HeketiSettings  # noqa: PLC0415
 
-    operator = server_settings(
-        listen=listen,
-        tls_dir=tls_dir,
-        insecure_plaintext=insecure_plaintext,
-        grace_seconds=grace_seconds,
-        metrics_listen=metrics_listen,
-        identity_poll_seconds=identity_poll_seconds,
-    )
+    operator = server_settings(others)
     host, _, port = rest.rpartition(":")
     if ":" not in rest or not port.isdigit():
         raise click.BadParameter(f"{rest!r} is not HOST:PORT", param_hint="--rest")

@@ -1,6 +1,6 @@
 """`brickyard-allocator`: chooses the devices of volumes. Stateless; any number may run."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,16 +33,9 @@ def main(
     *,
     topology: str,
     spread_weight: tuple[str, ...],
-    listen: tuple[str, ...],
-    tls_dir: Path | None,
-    insecure_plaintext: bool,
-    grace_seconds: float,
-    metrics_listen: str,
-    identity_poll_seconds: float,
-    log_level: str,
+    **flags: Any,
 ) -> None:
     """Plans where the bricks of a volume go, from the inventory that it reads from topology."""
-    del log_level  # set up by its option
     # Imported late: --help and a wrong flag should not wait for gRPC.
     from services.allocator.bootstrap import run_allocator  # noqa: PLC0415
     from services.allocator.domain.strategies import SpreadWeights  # noqa: PLC0415
@@ -52,14 +45,7 @@ def main(
         weights = SpreadWeights.of(spread_weight)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--spread-weight") from error
-    settings = server_settings(
-        listen=listen,
-        tls_dir=tls_dir,
-        insecure_plaintext=insecure_plaintext,
-        grace_seconds=grace_seconds,
-        metrics_listen=metrics_listen,
-        identity_poll_seconds=identity_poll_seconds,
-    )
+    settings = server_settings(flags)
     try:
         run_allocator(settings, topology=topology, weights=weights)
     except BrickyardError as error:

@@ -205,20 +205,18 @@ def server_options(default_listen: str) -> Callable[[_Command], _Command]:
     return decorate
 
 
-def server_settings(
-    *,
-    listen: tuple[str, ...],
-    tls_dir: Path | None,
-    insecure_plaintext: bool,
-    grace_seconds: float,
-    metrics_listen: str = "",
-    identity_poll_seconds: float = 5.0,
-) -> ServerSettings:
+def server_settings(flags: dict[str, Any]) -> ServerSettings:
     """Checks the flags of `server_options` together.
+
+    Args:
+        flags: By their names in Python, among others; those of `server_options` are removed.
 
     Raises:
         click.UsageError: TCP without certificates and without --insecure-plaintext, or an unsafe socket directory.
     """
+    listen: tuple[str, ...] = flags.pop("listen")
+    tls_dir: Path | None = flags.pop("tls_dir")
+    insecure_plaintext: bool = flags.pop("insecure_plaintext")
     for address in listen:
         if address.startswith("unix:"):
             _check_socket_directory(Path(address.removeprefix("unix:")).parent)
@@ -231,9 +229,9 @@ def server_settings(
         listen=listen,
         tls=TlsFiles.in_directory(tls_dir) if tls_dir is not None else None,
         insecure_plaintext=insecure_plaintext,
-        grace_s=grace_seconds,
-        metrics_listen=metrics_listen,
-        identity_poll_s=identity_poll_seconds,
+        grace_s=flags.pop("grace_seconds"),
+        metrics_listen=flags.pop("metrics_listen"),
+        identity_poll_s=flags.pop("identity_poll_seconds"),
     )
 
 

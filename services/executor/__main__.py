@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from services.common.settings import config_option, log_options, server_options, server_settings
+from services.common.settings import ServerSettings, config_option, log_options, server_options, server_settings
 from services.executor.policy import (
     DEFAULT_DEVICES,
     DEFAULT_FSTAB,
@@ -29,7 +29,7 @@ Example:
   brickyard-agent --simulate 3 --listen 127.0.0.1:7410 --insecure-plaintext
 
 With --topology it renews its certificate, and learns within seconds which callers' certificates are revoked. It gets
-the first certificate by a token: brickyard-agent join --help
+the first certificate by a token: brickyard-agent join --help, or with --join-from when it starts.
 
 Every flag is also an environment variable, e.g. BRICKYARD_AGENT_NODE_NAME, and a key of the --config file, e.g.
 node_name.
@@ -54,6 +54,13 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> in
 @log_options("brickyard-agent")
 @server_options(DEFAULT_LISTEN)
 @click.option("--topology", default="", help="HOST:PORT of the topology, which renews the certificate.")
+@click.option(
+    "--join-from",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="File with what `brickyard agent token NODE --json` has printed: join by it without a good certificate, or "
+    "with an older one.",
+)
 @click.option("--node-name", multiple=True, help="Host name under which callers know this node; others are refused.")
 @click.option("--device-allow", multiple=True, default=DEFAULT_DEVICES, help="Pattern of disks that may be used.")
 @click.option(
@@ -87,20 +94,15 @@ def main(context: click.Context, /, **flags: Any) -> None:
     """Serves until SIGTERM; the help text of the command is its documentation."""
     if context.invoked_subcommand is not None:
         return
-    settings = server_settings(
-        listen=flags["listen"],
-        tls_dir=flags["tls_dir"],
-        insecure_plaintext=flags["insecure_plaintext"],
-        grace_seconds=flags["grace_seconds"],
-        metrics_listen=flags["metrics_listen"],
-        identity_poll_seconds=flags["identity_poll_seconds"],
-    )
+    settings = server_settings(flags)
     # Imported after --help and wrong flags were dealt with: gRPC is slow to import on a small node.
     from services.common.errors import BrickyardError  # noqa: PLC0415
     from services.common.server import run_until_stopped  # noqa: PLC0415
     from services.executor import bootstrap  # noqa: PLC0415
 
     try:
+        if flags["join_from"] is not None:
+            _join_first(flags, settings)
         agent = _agent(flags)
         server = bootstrap.serve(agent, settings, topology=flags["topology"], with_reflection=flags["reflection"])
     except BrickyardError as error:
@@ -161,6 +163,23 @@ def join(
         f"start the agent, which renews it: brickyard-agent --node-name {name} --listen {name}:7410 "
         f"--tls-dir {tls_dir} --topology {topology}"
     )
+
+
+def _join_first(flags: dict[str, Any], settings: ServerSettings) -> None:
+    import socket  # noqa: PLC0415 - see main
+
+    from services.executor import joining  # noqa: PLC0415 - see main
+
+    if settings.tls is None:
+        raise click.UsageError("--join-from needs --tls-dir, where the certificate goes")
+    joined = joining.join_by_file(
+        flags["join_from"],
+        node_name=next(iter(flags["node_name"]), "") or socket.gethostname(),
+        directory=settings.tls.certificate.parent,
+        progress=lambda line: click.echo(line, err=True),
+    )
+    if joined is not None:
+        click.echo(f"joined; the certificate is good until {joined.expires.isoformat()}", err=True)
 
 
 def _agent(flags: dict[str, Any]) -> Any:

@@ -73,12 +73,7 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
 @click.pass_context
 def main(context: click.Context, /, **flags: Any) -> None:
     """Serves until SIGTERM; the help text of the command is its documentation."""
-    settings = server_settings(
-        listen=flags["listen"],
-        tls_dir=flags["tls_dir"],
-        insecure_plaintext=flags["insecure_plaintext"],
-        grace_seconds=flags["grace_seconds"],
-    )
+    settings = server_settings(flags)
     if not flags["keyfile"].is_file():
         raise click.BadParameter(f"there is no file {flags['keyfile']}", param_hint="--keyfile")
     # Imported after --help and wrong flags were dealt with: gRPC and paramiko are slow to import.

@@ -5,12 +5,13 @@ authorities, which are no secret; it goes on only when one of them has the pin, 
 The token is shown after that, and the key never leaves the node.
 """
 
+import json
 import ssl
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -25,6 +26,7 @@ from services.common.certificates import describe, read_certificate
 from services.common.channels import call, channel_options
 from services.common.credentials import TlsFiles
 from services.common.errors import (
+    BrickyardError,
     FailedPreconditionError,
     InvalidArgumentError,
     UnauthenticatedError,
@@ -93,6 +95,76 @@ def join(
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     TlsFiles.in_directory(directory).store(granted.authorities, granted.certificate, key)
     return Joined(certificate.expires, granted.topology_address)
+
+
+def join_by_file(path: Path, *, node_name: str, directory: Path, progress: Callable[[str], None]) -> Joined | None:
+    """Joins by what `brickyard agent token NODE --json` has printed into a file, unless that was done already.
+
+    An agent that has a certificate joins by a file that is newer than it, e.g. after its node was removed and is added
+    again. When that does not work, it goes on with the certificate that it has.
+
+    Args:
+        path: The file.
+        node_name: The node that the token is for.
+        directory: See `join`.
+        progress: Told each step.
+
+    Returns:
+        What came of it; None when the certificate stays as it is.
+
+    Raises:
+        FailedPreconditionError: There is no good certificate, and no such file, or something else is in it.
+        BrickyardError: There is no good certificate, and see `join`.
+    """
+    files = TlsFiles.in_directory(directory)
+    expires = _good_until(files, node_name)
+    if expires is not None and not _is_newer(path, files.certificate):
+        return None
+    try:
+        address, token, pin = _read_join_file(path, node_name)
+        return join(address, node_name=node_name, token=token, pin=pin, directory=directory, progress=progress)
+    except BrickyardError as error:
+        if expires is None:
+            raise
+        progress(f"not joined by {path}: {error.message}; going on with the certificate until {expires.isoformat()}")
+        return None
+
+
+def _good_until(files: TlsFiles, node_name: str) -> datetime | None:
+    """The end of the node's certificate; None when it has no good one."""
+    try:
+        certificate = read_certificate(files.read()[1])
+    except FailedPreconditionError:
+        return None
+    good = certificate.identity == Identity(Role.AGENT, node_name) and certificate.expires > datetime.now(UTC)
+    return certificate.expires if good else None
+
+
+def _is_newer(path: Path, other: Path) -> bool:
+    try:
+        return path.stat().st_mtime_ns > other.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def _read_join_file(path: Path, node_name: str) -> tuple[str, str, str]:
+    """Address, token and pin."""
+    command = f"brickyard agent token {node_name} --json"
+    try:
+        found = json.loads(path.read_bytes())
+        address, token, pin = found["join_address"], found["token"], found["authority_pin"]
+    except OSError as error:
+        raise FailedPreconditionError(
+            Reason.UNAUTHENTICATED,
+            f"this node has no good certificate, and {path} to join by cannot be read: {error.strerror}; make it with: "
+            f"{command} >{path.name}",
+            path=path,
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise FailedPreconditionError(
+            Reason.INVALID_ARGUMENT, f"{path} is not what `{command}` prints: {error!r}", path=path
+        ) from error
+    return str(address), str(token), str(pin)
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

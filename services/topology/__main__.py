@@ -4,6 +4,7 @@ import os
 import socket
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -122,32 +123,20 @@ def main(
     certificate_hours: float,
     join_listen: str,
     advertise: str,
-    listen: tuple[str, ...],
-    tls_dir: Path | None,
-    insecure_plaintext: bool,
-    grace_seconds: float,
-    metrics_listen: str,
-    identity_poll_seconds: float,
-    log_level: str,
+    **flags: Any,
 ) -> None:
     """Keeps the state of Brickyard: clusters, nodes, devices, volumes and operations."""
-    del log_level  # its callback has set up the logs
-    settings = server_settings(
-        listen=listen,
-        tls_dir=tls_dir,
-        insecure_plaintext=insecure_plaintext,
-        grace_seconds=grace_seconds,
-        metrics_listen=metrics_listen,
-        identity_poll_seconds=identity_poll_seconds,
-    )
-    if join_listen and (ca_dir is None or tls_dir is None):
+    settings = server_settings(flags)
+    if join_listen and (ca_dir is None or settings.tls is None):
         raise click.UsageError("--join-listen needs --ca-dir and --tls-dir")
     authority = AuthoritySettings(
         directory=ca_dir,
         lifetime=timedelta(hours=certificate_hours),
         join_listen=join_listen,
         join_address=_advertised(join_listen, advertise),
-        topology_address=_advertised(next((each for each in listen if not each.startswith("unix:")), ""), advertise),
+        topology_address=_advertised(
+            next((each for each in settings.listen if not each.startswith("unix:")), ""), advertise
+        ),
     )
     try:
         topology = Topology(

@@ -15,12 +15,18 @@ from brickyard.executor.v1.executor_service_pb2_grpc import ExecutorServiceStub
 from services.common.authority import add_successor, issue_certificate
 from services.common.channels import call, open_channel
 from services.common.credentials import TlsFiles
-from services.common.errors import InvalidArgumentError, UnauthenticatedError, UnavailableError
+from services.common.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from services.common.identity import Role
 from services.common.ids import new_id
 from services.common.reasons import Reason
 from services.executor import joining
-from tests.integration.clients import HOST, NODE_KEY, Rest
+from tests.integration.clients import HOST, NODE_KEY
 from tests.integration.identity_rig import Rig, ask_agent, certificate_of, running
 from tests.integration.stack import ON_SQLITE, Server, Stack, environment, wait_until
 from tests.integration.test_renewal import LIFETIME, refused
@@ -62,17 +68,18 @@ def join(token: Any, directory: Path, name: str = HOST) -> subprocess.CompletedP
 def joined(stack: Stack, tmp_path: Path) -> Iterator[tuple[Server, TlsFiles]]:
     """An agent that joined, and its certificate."""
     token = json.loads(brickyard(stack, "agent", "token", HOST, "--json"))
-    done = join(token, tmp_path / "tls")
-    assert done.returncode == 0, done.stderr
-    assert token["token"] not in done.stdout + done.stderr
+    file = tmp_path / "join.json"
+    file.write_text(json.dumps(token))
+    argv = ["services.executor", "--listen", f"{HOST}:0", "--tls-dir", str(tmp_path / "tls"), "--simulate", "1"]
+    argv += ["--join-from", str(file), "--node-name", HOST]
+    argv += ["--topology", stack.topology.addresses[0], "--identity-poll-seconds", "0.1", "--log-level", "warning"]
+    server = Server("joined", argv, tmp_path)
+    server.start()
+    assert token["token"] not in server.log.read_text()
     again = join(token, tmp_path / "second")
     assert again.returncode == 1
     assert "brickyard agent token" in again.stderr
     assert not (tmp_path / "second").exists()
-    argv = ["services.executor", "--listen", f"{HOST}:0", "--tls-dir", str(tmp_path / "tls"), "--simulate", "1"]
-    argv += ["--topology", stack.topology.addresses[0], "--identity-poll-seconds", "0.1", "--log-level", "warning"]
-    server = Server("joined", argv, tmp_path)
-    server.start()
     yield server, TlsFiles.in_directory(tmp_path / "tls")
     server.end()
 
@@ -114,32 +121,22 @@ def test_a_removed_node_has_to_join_again(stack: Stack, tmp_path: Path) -> None:
         token = json.loads(brickyard(stack, "agent", "token", name, "--json"))
         assert join(token, tmp_path / directory, name).returncode == 0
 
+    def listed() -> list[bool]:
+        """Whether each certificate of the node's agent is revoked."""
+        lines = brickyard(stack, "ca", "list").splitlines()
+        return ["revoked" in line for line in lines if name in line.split()]
+
     join_named("first")
-    with stack.extra_gateway("--identity-poll-seconds", "0.1") as gateway:
-        rest = stack.rest(gateway)
-        cluster = rest.made("/clusters", {"file": True, "block": False})["id"]
-        body = {"cluster": cluster, "zone": 1, "hostnames": {"manage": [name], "storage": [f"10.0.0.{number}"]}}
-        rest.change("DELETE", f"/nodes/{rest.made('/nodes', body)['id']}")
-        assert "revoked" in next(line for line in brickyard(stack, "ca", "list").splitlines() if name in line)
-        assert stack.topology.events("identity.revoked", why="node removed")
-        device = {"node": rest.made("/nodes", body)["id"], "name": "/dev/sdb"}
-        # It takes the gateway a moment to know: until then the disk is taken.
-        why = wait_until(lambda: _refusal(rest, device), "the gateway to call it no more")
-        assert f"brickyard agent token {name}" in why
-        join_named("second")
-        wait_until(lambda: not _refusal(rest, device), "the gateway to call it again")
-
-
-def _refusal(rest: Rest, device: dict[str, Any]) -> str:
-    """Why a disk is not taken; one that is, is given back."""
-    answer = rest.change("POST", "/devices", device)
-    if answer.status_code >= 400:
-        return answer.text
-    (made,) = rest.json(f"/nodes/{device['node']}")["devices"]
-    for state in ("offline", "failed"):
-        rest.change("POST", f"/devices/{made['id']}/state", {"state": state})
-    assert rest.change("DELETE", f"/devices/{made['id']}").status_code == 204
-    return ""
+    rest = stack.rest()
+    cluster = rest.made("/clusters", {"file": True, "block": False})["id"]
+    body = {"cluster": cluster, "zone": 1, "hostnames": {"manage": [name], "storage": [f"10.0.0.{number}"]}}
+    node = rest.made("/nodes", body)["id"]
+    assert listed() == [False]
+    assert rest.change("DELETE", f"/nodes/{node}").status_code == 204
+    assert listed() == [True]
+    assert stack.topology.events("identity.revoked", why="node removed")
+    join_named("second")
+    assert sorted(listed()) == [False, True]
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +155,47 @@ def join_with(rig: Rig, directory: Path, **other: str) -> None:
         directory=directory,
         progress=lambda _line: None,
     )
+
+
+@pytest.fixture
+def own_rig(tmp_path: Path) -> Iterator[Rig]:
+    """For tests that ask more often than one peer may within some seconds."""
+    with running(tmp_path / "rig", LIFETIME * 100) as made:
+        yield made
+
+
+def test_by_a_file(own_rig: Rig, tmp_path: Path) -> None:
+    """What `brickyard agent token --json` prints is used once, and by a newer one an agent joins anew."""
+    file, files, told = tmp_path / "join.json", TlsFiles.in_directory(tmp_path / "tls"), list[str]()
+
+    def start() -> str:
+        """Serial number of the certificate with which the agent would start."""
+        joining.join_by_file(file, node_name="filed", directory=tmp_path / "tls", progress=told.append)
+        return certificate_of(files).serial
+
+    def write(token: str) -> None:
+        file.write_text(
+            json.dumps({"join_address": own_rig.join_address, "token": token, "authority_pin": own_rig.pin})
+        )
+
+    with pytest.raises(FailedPreconditionError, match=r"brickyard agent token filed --json >join\.json"):
+        start()
+    file.write_text('{"token": 1}')
+    with pytest.raises(FailedPreconditionError, match=r"authority_pin|join_address"):
+        start()
+    assert not files.certificate.exists()
+    write(own_rig.token("filed"))
+    first = start()
+    assert certificate_of(files).hosts == ("filed", HOST)
+    assert start() == first
+    write("void")
+    assert start() == first
+    assert "going on with the certificate" in told[-1]
+    write(own_rig.token("filed"))
+    assert start() != first
+    # Of another node, it does not count.
+    with pytest.raises(PermissionDeniedError):
+        joining.join_by_file(file, node_name="other", directory=tmp_path / "tls", progress=told.append)
 
 
 def test_another_authority_does_not_see_the_token(rig: Rig, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from services.common.settings import (
 @log_options("test")
 @config_option()
 def program(lease_seconds: float, log_level: str, **server: object) -> None:
-    settings = server_settings(**server)  # type: ignore[arg-type]
+    settings = server_settings(server)
     click.echo(f"{lease_seconds} {log_level} {' '.join(settings.listen)}")
 
 
@@ -56,7 +56,8 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
 
 def settings(*listen: str, tls_dir: Path | None = None, insecure: bool = False) -> ServerSettings:
-    return server_settings(listen=listen, tls_dir=tls_dir, insecure_plaintext=insecure, grace_seconds=1)
+    given = {"listen": listen, "tls_dir": tls_dir, "insecure_plaintext": insecure}
+    return server_settings({**given, "grace_seconds": 1, "metrics_listen": "", "identity_poll_seconds": 5})
 
 
 def test_plain_tcp_is_refused_unless_asked_for_by_name(tmp_path: Path) -> None:
