@@ -15,11 +15,12 @@ RUN python3 -m venv --without-pip /opt/brickyard \
 FROM python
 # Volumes take the owner of the directory that they are mounted on.
 RUN groupadd -g 10001 brickyard && useradd -u 10001 -g 10001 -M -d /var/lib/brickyard -s /usr/sbin/nologin brickyard \
- && for name in authority state tls/topology tls/allocator tls/gateway tls/operator tls/agent1 tls/agent2 tls/agent3; do \
+ && for name in authority state tls/topology tls/allocator tls/gateway tls/operator tls/agent1 join/agent1 join/agent2 join/agent3; do \
       mkdir -p /var/lib/brickyard/$name; done \
  && chown -R brickyard:brickyard /var/lib/brickyard && chmod -R go-rwx /var/lib/brickyard
 COPY --from=build /opt/brickyard /opt/brickyard
 COPY identities /usr/local/bin/brickyard-identities
+COPY tokens /usr/local/bin/brickyard-tokens
 ENV PATH=/opt/brickyard/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /var/lib/brickyard

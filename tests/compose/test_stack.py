@@ -90,6 +90,17 @@ def test_nobody_is_root(loaded: Project) -> None:
         )
 
 
+def test_agents_join_by_token_and_keep_their_keys(loaded: Project) -> None:
+    listed = loaded.compose("run", "--rm", "brickyard", "ca", "list", "--topology", "topology:7401")
+    (agent,) = [line for line in listed.splitlines() if "agent1" in line.split()]
+    assert "revoked" not in agent
+    for service in ("identities", "tokens", "topology", "gateway1"):
+        mounted = loaded.inspect(service, "{{range .Mounts}}{{.Name}} {{end}}").split()
+        assert not [name for name in mounted if "tls-agent" in name], service
+    # Nobody signs who faces users.
+    assert "brickyard_authority" not in loaded.inspect("gateway1", "{{range .Mounts}}{{.Name}} {{end}}").split()
+
+
 @pytest.mark.parametrize("victim", ["gateway1", "topology", "allocator", "nodes", "postgres"])
 def test_volumes_go_on_when_a_container_is_killed(loaded: Project, victim: str) -> None:
     before = loaded.restarts(victim)

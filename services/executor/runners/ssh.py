@@ -26,6 +26,7 @@ from services.executor.runners.base import (
     Mount,
     NodeLostError,
 )
+from services.executor.runners.measured import measured
 
 _log = get_logger()
 _FILE_TIMEOUT_S = 60.0
@@ -108,7 +109,8 @@ class SshRunner:
         Raises:
             NodeLostError: The connection broke in the midst of the command.
         """
-        result = self._run(argv, (input or "").encode(), timeout_s)
+        with measured(argv, input) as outcome:
+            result = outcome.of(self._run(argv, (input or "").encode(), timeout_s))
         _log.info(
             "command.run",
             host=self._session.target.host,

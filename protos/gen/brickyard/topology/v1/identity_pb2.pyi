@@ -58,7 +58,9 @@ Global___IdentityRole: _TypeAlias = IdentityRole  # noqa: Y015
 
 @_typing.final
 class IssuedCertificate(_message.Message):
-    """A certificate that the topology has signed. Those of `brickyard ca issue` are not recorded."""
+    """A certificate that the topology knows: it has signed it, or somebody has called with it. One of `brickyard ca issue` is
+    known once its owner has asked what is trusted, as every process does that is told where the topology is.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
