@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import FailedPreconditionError, TimeLimitError, UnavailableError
+from services.common.metrics import REGISTRY
 from services.common.reasons import Reason
 from services.common.ssh import SshSession
 from services.common.ssh_connection import SshTarget
@@ -67,9 +68,16 @@ def test_failures_are_those_of_the_local_runner(runner: SshRunner) -> None:
 
 def test_a_command_is_ended_on_the_node_at_its_limit(runner: SshRunner, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
+
+    def measured() -> float:
+        labels = {"command": "sh", "outcome": "timed_out"}
+        return REGISTRY.get_sample_value("brickyard_command_seconds_count", labels) or 0.0
+
+    before = measured()
     with pytest.raises(TimeLimitError) as caught:
         runner.run(["sh", "-c", 'echo $$ >"$1"; sleep 60; true', "sh", str(mark)], timeout_s=0.5)
     assert caught.value.reason is Reason.COMMAND_TIMED_OUT
+    assert measured() == before + 1
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()
 
 
