@@ -33,6 +33,11 @@ Example:
 @click.option("--server-name", help="Insist on this host name in the server's certificate.")
 @click.option("--service", default="", help="Full name of a gRPC service. Default: the whole process.")
 @click.option(
+    "--alive",
+    is_flag=True,
+    help="Ask only whether it answers: of one that waits, e.g. for its database, a restart makes nothing better.",
+)
+@click.option(
     "--timeout-seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Longest wait."
 )
 @json_option
@@ -43,6 +48,7 @@ def health(
     role: str | None,
     server_name: str | None,
     service: str,
+    alive: bool,
     timeout_seconds: float,
     as_json: bool,
 ) -> None:
@@ -76,5 +82,5 @@ def health(
         raise click.ClickException(f"{address}: {error.message}") from error
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     say_result(f"{address}: {status}", as_json=as_json, address=address, status=status)
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+    if not alive and answer.status != health_pb2.HealthCheckResponse.SERVING:
         raise click.exceptions.Exit(_NOT_SERVING)

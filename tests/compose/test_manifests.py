@@ -83,3 +83,5 @@ def test_every_pod_is_probed_at_the_port_where_it_listens() -> None:
             command = container[probe]["exec"]["command"]
             assert command[:3] == ["brickyard", "health", f"127.0.0.1:{listen}"], name
             assert f"--role={name}" in command
+            # A restart does not bring a database back.
+            assert ("--alive" in command) == (probe == "livenessProbe")

@@ -6,7 +6,7 @@ The variable holds the URL of a database whose user may create others, e.g. post
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,18 @@ class PostgresServer:
     def drop(self, name: str) -> None:
         with self._engine.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def away(self, name: str) -> Iterator[None]:
+        """A database that takes no connections for the length of a block, and has ended those that there were."""
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            ending = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+            connection.execute(ending, {"name": name})
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 @pytest.fixture(scope="session")

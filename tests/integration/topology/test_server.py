@@ -14,9 +14,11 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner, Result
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy.engine import make_url
 
 from brickyard.topology.v1 import (
     operation_pb2,
@@ -25,6 +27,8 @@ from brickyard.topology.v1 import (
     topology_service_pb2,
     topology_service_pb2_grpc,
 )
+from gateway.cli.health import health
+from services.common import server
 from services.common.authority import create_authority, issue_certificate
 from services.common.channels import open_channel
 from services.common.credentials import TlsFiles
@@ -35,6 +39,8 @@ from services.common.reasons import Reason
 from services.common.settings import ServerSettings
 from services.topology.access import POLICY
 from services.topology.bootstrap import Topology, TopologyServer
+from tests.integration.stack import wait_until
+from tests.integration.topology.conftest import PostgresServer
 from tests.unit.topology.builders import Clock, World, add_node_spec, node_message
 
 TIMEOUT_S = 20.0
@@ -116,12 +122,38 @@ def test_an_error_arrives_with_its_reason_and_variables(served: Served) -> None:
     assert error.metadata == {"hostname": "m", "node_id": node.id}
 
 
-def test_health_follows_the_database(served: Served) -> None:
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that start from now on look at their database all the time."""
+    monkeypatch.setattr(server, "_HEALTH_INTERVAL_S", 0.05)
+
+
+@pytest.mark.usefixtures("looks_often")
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_health_follows_the_database(served: Served, database: str, postgres: PostgresServer) -> None:
+    names = ("", "brickyard.topology.v1.TopologyService", "brickyard.topology.v1.OperationService")
+    statuses = health_pb2.HealthCheckResponse
     with served.channel(Role.GATEWAY) as channel:
-        health: Any = health_pb2_grpc.HealthStub(channel)
-        for name in ("", "brickyard.topology.v1.TopologyService", "brickyard.topology.v1.OperationService"):
-            answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_S)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+
+        def all_are(status: int) -> bool:
+            requests = [health_pb2.HealthCheckRequest(service=name) for name in names]
+            return {stub.Check(request, timeout=TIMEOUT_S).status for request in requests} == {status}
+
+        assert all_are(statuses.SERVING)
+        with postgres.away(str(make_url(database).database)):
+            wait_until(lambda: all_are(statuses.NOT_SERVING), "the topology to miss its database")
+            ready, alive = (probe(served, *flags) for flags in ((), ("--alive",)))
+            assert (ready.exit_code, alive.exit_code) == (1, 0), (ready.output, alive.output)
+            assert "NOT_SERVING" in ready.output
+        wait_until(lambda: all_are(statuses.SERVING), "the topology to find it again")
+        assert probe(served).exit_code == 0
+
+
+def probe(served: Served, *flags: str) -> Result:
+    """What containers and Kubernetes ask."""
+    where = (served.server.addresses[0], "--role=topology", f"--tls-dir={served.tls[Role.TOPOLOGY].ca.parent}")
+    return CliRunner().invoke(health, [*where, *flags])
 
 
 def test_an_operation_is_watched_across_servers(served: Served, database: str) -> None:
