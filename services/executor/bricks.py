@@ -258,7 +258,7 @@ def sync_bricks(tools: Tools, specs: Iterable[BrickSpec]) -> None:
     """
     for spec in specs:
         # Elsewhere it would write the system's own disk, and say that all is well.
-        if mounts.mounted_at(tools.runner.mounts(), tools.runner.resolve(spec.mount_point)) is None:
+        if tools.runner.mounted_at(tools.runner.resolve(spec.mount_point)) is None:
             raise InternalError(
                 Reason.FILESYSTEM_FAILED, f"brick {spec.path} is not mounted on this node", path=spec.path
             )
