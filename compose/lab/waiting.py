@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 0.03
+LONGEST_POLL_SECONDS = 1.0
+# A look that starts processes must not take the machine from what it waits for.
+_PAUSE_PER_LOOK = 2.0
 TALK_AFTER_SECONDS = 2.0
 
 
@@ -79,7 +82,7 @@ def wait_until(
     interrupts: Interrupts | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Poll a condition until it holds.
+    """Poll a condition until it holds, with pauses twice as long as a look takes.
 
     Args:
         condition: may raise to give up early.
@@ -94,7 +97,10 @@ def wait_until(
     """
     start = time.monotonic()
     next_line = start + TALK_AFTER_SECONDS
-    while not condition():
+    while True:
+        looked = time.monotonic()
+        if condition():
+            return
         if interrupts is not None:
             interrupts.check()
         now = time.monotonic()
@@ -104,4 +110,4 @@ def wait_until(
         if progress is not None and now >= next_line:
             progress.say(f"waiting for {text}")
             next_line = now + TALK_AFTER_SECONDS
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(max(POLL_SECONDS, _PAUSE_PER_LOOK * (now - looked)), LONGEST_POLL_SECONDS))
