@@ -290,8 +290,8 @@ class ExecutorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SyncBricks(self, request, context):
-        """Writes what the file systems of bricks hold to their disks: after a power cut the brick directories are there, with
-        the marks that gluster has put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
+        """Writes the directories of bricks to their disks: after a power cut they are there, with the marks that gluster has
+        put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -345,9 +345,10 @@ class ExecutorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReplaceBrick(self, request, context):
-        """Puts a brick of this node in the place of another brick of a volume and starts the heal; done already is a success.
-        Fails with GLUSTER_FAILED, GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and
-        OPERATION_ENDED after SettleReplacement has forbidden it.
+        """Puts a brick of this node in the place of another brick of a volume; done already is a success. After the answer the
+        agent starts the heal, again and again until nothing is left to heal. Fails with GLUSTER_FAILED,
+        GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and OPERATION_ENDED after
+        SettleReplacement has forbidden it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,8 +71,8 @@ class ExecutorServiceStub:
     DeleteBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteBrickRequest, _executor_service_pb2.DeleteBrickResponse]
     """Removes all that CreateBrick made; absent is a success. Fails with BRICK_BUSY and LVM_FAILED."""
     SyncBricks: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.SyncBricksRequest, _executor_service_pb2.SyncBricksResponse]
-    """Writes what the file systems of bricks hold to their disks: after a power cut the brick directories are there, with
-    the marks that gluster has put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
+    """Writes the directories of bricks to their disks: after a power cut they are there, with the marks that gluster has
+    put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
     """
     CreateVolume: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.CreateVolumeRequest, _executor_service_pb2.CreateVolumeResponse]
     """Creates, sets up and starts a volume. On failure it removes what it made. Fails with GLUSTER_FAILED and
@@ -97,9 +97,10 @@ class ExecutorServiceStub:
     Fails with LVM_FAILED and GLUSTER_FAILED.
     """
     ReplaceBrick: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.ReplaceBrickRequest, _executor_service_pb2.ReplaceBrickResponse]
-    """Puts a brick of this node in the place of another brick of a volume and starts the heal; done already is a success.
-    Fails with GLUSTER_FAILED, GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and
-    OPERATION_ENDED after SettleReplacement has forbidden it.
+    """Puts a brick of this node in the place of another brick of a volume; done already is a success. After the answer the
+    agent starts the heal, again and again until nothing is left to heal. Fails with GLUSTER_FAILED,
+    GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and OPERATION_ENDED after
+    SettleReplacement has forbidden it.
     """
     SettleReplacement: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.SettleReplacementRequest, _executor_service_pb2.SettleReplacementResponse]
     """Whether a brick of this node has taken its place in a volume. If not, it never will: a ReplaceBrick that runs is
@@ -185,8 +186,8 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     DeleteBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.DeleteBrickRequest, _executor_service_pb2.DeleteBrickResponse]  # type: ignore[assignment]
     """Removes all that CreateBrick made; absent is a success. Fails with BRICK_BUSY and LVM_FAILED."""
     SyncBricks: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.SyncBricksRequest, _executor_service_pb2.SyncBricksResponse]  # type: ignore[assignment]
-    """Writes what the file systems of bricks hold to their disks: after a power cut the brick directories are there, with
-    the marks that gluster has put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
+    """Writes the directories of bricks to their disks: after a power cut they are there, with the marks that gluster has
+    put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
     """
     CreateVolume: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.CreateVolumeRequest, _executor_service_pb2.CreateVolumeResponse]  # type: ignore[assignment]
     """Creates, sets up and starts a volume. On failure it removes what it made. Fails with GLUSTER_FAILED and
@@ -211,9 +212,10 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     Fails with LVM_FAILED and GLUSTER_FAILED.
     """
     ReplaceBrick: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.ReplaceBrickRequest, _executor_service_pb2.ReplaceBrickResponse]  # type: ignore[assignment]
-    """Puts a brick of this node in the place of another brick of a volume and starts the heal; done already is a success.
-    Fails with GLUSTER_FAILED, GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and
-    OPERATION_ENDED after SettleReplacement has forbidden it.
+    """Puts a brick of this node in the place of another brick of a volume; done already is a success. After the answer the
+    agent starts the heal, again and again until nothing is left to heal. Fails with GLUSTER_FAILED,
+    GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and OPERATION_ENDED after
+    SettleReplacement has forbidden it.
     """
     SettleReplacement: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.SettleReplacementRequest, _executor_service_pb2.SettleReplacementResponse]  # type: ignore[assignment]
     """Whether a brick of this node has taken its place in a volume. If not, it never will: a ReplaceBrick that runs is
@@ -368,8 +370,8 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_service_pb2.SyncBricksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.SyncBricksResponse, _abc.Awaitable[_executor_service_pb2.SyncBricksResponse]]:
-        """Writes what the file systems of bricks hold to their disks: after a power cut the brick directories are there, with
-        the marks that gluster has put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
+        """Writes the directories of bricks to their disks: after a power cut they are there, with the marks that gluster has
+        put on them. Fails with FILESYSTEM_FAILED, also for a brick that is not mounted.
         """
 
     @_abc_1.abstractmethod
@@ -436,9 +438,10 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_service_pb2.ReplaceBrickRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.ReplaceBrickResponse, _abc.Awaitable[_executor_service_pb2.ReplaceBrickResponse]]:
-        """Puts a brick of this node in the place of another brick of a volume and starts the heal; done already is a success.
-        Fails with GLUSTER_FAILED, GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and
-        OPERATION_ENDED after SettleReplacement has forbidden it.
+        """Puts a brick of this node in the place of another brick of a volume; done already is a success. After the answer the
+        agent starts the heal, again and again until nothing is left to heal. Fails with GLUSTER_FAILED,
+        GLUSTER_VOLUME_NOT_FOUND, FILESYSTEM_FAILED when the new brick is not mounted, and OPERATION_ENDED after
+        SettleReplacement has forbidden it.
         """
 
     @_abc_1.abstractmethod
