@@ -87,8 +87,7 @@ def system(request: pytest.FixtureRequest, holder: Holder) -> Iterator[System]:
         holder.discard()
         return
     try:
-        after = found.look()
-        left = found.leftovers(after)
+        after, left = found.inspect()
         assert left == []
         assert after == found.pristine
     except BaseException:

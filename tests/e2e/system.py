@@ -265,22 +265,18 @@ class System:
             volumes = client.get("/volumes")["volumes"]
         return {"clusters": clusters, "nodes": nodes, "volumes": volumes}
 
-    def leftovers(self, seen: dict[str, Any] | None = None) -> list[str]:
-        """What is not as it is in a cluster without volumes, as sentences; `seen` is what `look` found."""
-        seen = dict(self.look() if seen is None else seen)
-        books = seen.pop("books")
-        found = [f"volume {volume} is listed" for volume in books["volumes"]]
-        for name, parts in seen.items():
-            found += [f"{name}: {part}: {line}" for part in _EMPTY for line in parts[part]]
-            found += [f"{name}: not all free: {line}" for line in parts["groups"] if len(set(line.split()[2:])) > 1]
-        for node in books["nodes"].values():
-            for device in node["devices"]:
-                storage = device["storage"]
-                if storage["used"] or device["bricks"] or storage["free"] != storage["total"]:
-                    found.append(f"device {device['name']} of {node['hostnames']['manage'][0]}: {device}")
-        checked, unfinished = self._topology("TopologyService/CheckConsistency", _UNFINISHED)
-        found += [f"unfinished: {operation}" for operation in unfinished.get("operations", [])]
-        return [*found, *checked.get("violations", [])]
+    def leftovers(self) -> list[str]:
+        """What is not as it is in a cluster without volumes, as sentences."""
+        return self.inspect()[1]
+
+    def inspect(self) -> tuple[dict[str, Any], list[str]]:
+        """What `look` finds, and what of it is not as it is in a cluster without volumes, as sentences."""
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(self._topology, "TopologyService/CheckConsistency", _UNFINISHED)
+            seen = self.look()
+        checked, unfinished = asked.result()
+        found = [f"unfinished: {operation}" for operation in unfinished.get("operations", [])]
+        return seen, [*_left_in(dict(seen)), *found, *checked.get("violations", [])]
 
     def await_nothing_left(self, *, seconds: float) -> None:
         """Waits, without lending a hand, until nothing is left of any change."""
@@ -385,6 +381,21 @@ class System:
     def restart_agent(self, address: str) -> None:
         """Starts the agent of a node as its boot script does."""
         self.node(address).run([str(ROOT / "compose" / "agent-boot")], check=True)
+
+
+def _left_in(seen: dict[str, Any]) -> list[str]:
+    """What is left of volumes in what `System.look` found, as sentences."""
+    books = seen.pop("books")
+    found = [f"volume {volume} is listed" for volume in books["volumes"]]
+    for name, parts in seen.items():
+        found += [f"{name}: {part}: {line}" for part in _EMPTY for line in parts[part]]
+        found += [f"{name}: not all free: {line}" for line in parts["groups"] if len(set(line.split()[2:])) > 1]
+    for node in books["nodes"].values():
+        for device in node["devices"]:
+            storage = device["storage"]
+            if storage["used"] or device["bricks"] or storage["free"] != storage["total"]:
+                found.append(f"device {device['name']} of {node['hostnames']['manage'][0]}: {device}")
+    return found
 
 
 def _look_at(node: Node) -> dict[str, list[str]]:
