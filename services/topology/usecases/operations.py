@@ -92,7 +92,7 @@ _IN_FLIGHT = (
         OPERATION.c.lease_expire_time_us > bindparam("now"),
     )
 )
-_INSERT = insert(OPERATION)
+_INSERT = insert(OPERATION).returning(*OPERATION.c)
 
 
 def duration_s(duration: Duration) -> float:
@@ -178,13 +178,14 @@ def begin(store: Store, asked: NewOperation) -> tuple[operation_pb2.Operation, b
             check_slot(tx.scalar(_IN_FLIGHT, {"now": tx.now_us}), asked.max_in_flight)
         operation_id = new_id()
         recorded = rules.begin(tx, asked.spec, operation_id)
-        row = _new_row(asked, scene, operation_id, kind=kind, now_us=tx.now_us)
-        row.lease_expire_time_us += lease
-        row.spec = recorded.SerializeToString()
-        row.request_digest = digest
-        row.counted = counted
-        tx.run(_INSERT, row.model_dump())
-        return operation_message(row), False
+        columns = {
+            **_new_columns(asked, scene, operation_id, kind=kind, now_us=tx.now_us),
+            "lease_expire_time_us": tx.now_us + lease,
+            "spec": recorded.SerializeToString(),
+            "request_digest": digest,
+            "counted": counted,
+        }
+        return operation_message(_found(tx.first(OperationRow, _INSERT, columns), operation_id)), False
 
     return store.write(work)
 
@@ -213,31 +214,33 @@ def _has_parent(spec: operation_pb2.OperationSpec) -> bool:
     return bool(spec.set_device_state.parent_operation_id or spec.evict_brick.parent_operation_id)
 
 
-def _new_row(asked: NewOperation, scene: Scene, operation_id: str, *, kind: OperationKind, now_us: int) -> OperationRow:
-    return OperationRow(
-        id=operation_id,
-        kind=kind.value,
-        target_id=scene.target_id,
-        cluster_id=scene.cluster_id,
-        state=OperationState.PENDING.value,
-        owner=asked.owner,
-        lease_expire_time_us=now_us,
-        spec=b"",
-        request_id=asked.request_id,
-        request_digest="",
-        counted=False,
-        completed_step_count=0,
-        total_step_count=0,
-        step="",
-        node_hostname="",
-        error=None,
-        create_time_us=now_us,
-        update_time_us=now_us,
-        end_time_us=None,
-        attempt_count=1,
-        revision=1,
-        stalled=False,
-    )
+def _new_columns(
+    asked: NewOperation, scene: Scene, operation_id: str, *, kind: OperationKind, now_us: int
+) -> dict[str, Any]:
+    """The columns of a new operation whose values are known before it is checked, by name."""
+    return {
+        "id": operation_id,
+        "kind": kind.value,
+        "target_id": scene.target_id,
+        "cluster_id": scene.cluster_id,
+        "state": OperationState.PENDING.value,
+        "owner": asked.owner,
+        "request_id": asked.request_id,
+        "completed_step_count": 0,
+        "total_step_count": 0,
+        "step": "",
+        "node_hostname": "",
+        "error": None,
+        "create_time_us": now_us,
+        "update_time_us": now_us,
+        "end_time_us": None,
+        "attempt_count": 1,
+        "stalled": False,
+        "placement_count": 1,
+        "note": "",
+        "woken": False,
+        "revision": 1,
+    }
 
 
 def change_row(tx: Transaction, row: OperationRow, **values: Any) -> operation_pb2.Operation:

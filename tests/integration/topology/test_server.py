@@ -39,9 +39,10 @@ from services.common.reasons import Reason
 from services.common.settings import ServerSettings
 from services.topology.access import POLICY
 from services.topology.bootstrap import Topology, TopologyServer
+from services.topology.usecases import nodes
 from tests.integration.stack import wait_until
 from tests.integration.topology.conftest import PostgresServer
-from tests.unit.topology.builders import Clock, World, add_node_spec, node_message
+from tests.unit.topology.builders import Clock, World, add_node_spec, create_spec, node_message, volume_message
 
 TIMEOUT_S = 20.0
 ROLES = (Role.GATEWAY, Role.ALLOCATOR, Role.OPERATOR, Role.AGENT)
@@ -303,3 +304,18 @@ def test_a_begin_whose_answer_was_lost_is_repeated(served: Served) -> None:
         again = stub.BeginOperation(request, timeout=TIMEOUT_S)
     assert (first.replayed, again.replayed) == (False, True)
     assert first.operation == again.operation
+
+
+def test_a_new_volume_comes_with_the_nodes_of_its_bricks(served: Served) -> None:
+    world = served.world()
+    cluster = world.cluster()
+    members = world.devices(cluster.id, 3)
+    request = begin_request(create_spec(volume_message(cluster.id, members[:2], replica_count=2)))
+    with served.channel(Role.GATEWAY) as channel:
+        stub = operation_service_pb2_grpc.OperationServiceStub(channel)
+        first = stub.BeginOperation(request, timeout=TIMEOUT_S)
+        again = stub.BeginOperation(request, timeout=TIMEOUT_S)
+    told = {node.id: list(node.manage_hostnames) for node in first.nodes}
+    there = {node.id: node for node in nodes.list_page(world.store, cluster_id=cluster.id, after="", count=9)}
+    assert told == {each.node_id: list(there[each.node_id].manage_hostnames) for each in members[:2]}
+    assert list(again.nodes) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import FailedPreconditionError, NotFoundError
+from services.common.errors import FailedPreconditionError, InternalError, NotFoundError
 from services.common.units import GIB, MIB
 from services.executor.gluster.commands import DISTRIBUTED, replicated
 from services.executor.lvm import reports
@@ -14,6 +14,7 @@ from services.executor.runners.simulated import Fault, FaultPlan, Fleet, FleetSe
 from services.executor.runners.simulated.faults import read_faults
 from services.executor.runners.simulated.lvm import SimulatedLvm
 from services.executor.runners.simulated.machine import Disk, Machine
+from services.executor.runners.simulated.pools import Pool, Volume
 from services.executor.volumes import VolumeSpec
 from tests.unit.executor.captures import LVM, UTIL_LINUX, XFS, capture
 from tests.unit.executor.fleets import ready
@@ -103,6 +104,33 @@ def test_anything_comes_into_being_when_it_is_named() -> None:
     assert fleet.lookup("gamma").get_volume("vol").bricks == bricks
     fleet.lookup("beta").delete_volume("vol", "f" * 32)
     assert fleet.node("alpha").volumes() == {}
+
+
+def test_a_brick_is_known_by_the_volume_that_has_it_now() -> None:
+    pool = Pool()
+    first = pool.volumes["a"] = Volume("a", "1", (), ["h:/x/brick", "h:/y/brick"])
+    pool.note_bricks(first)
+    assert pool.volume_with("h:/x/brick") is first
+    assert pool.volume_with("h:/z/brick") is None
+    first.bricks.remove("h:/x/brick")
+    assert pool.volume_with("h:/x/brick") is None
+    second = pool.volumes["b"] = Volume("b", "2", (), ["h:/x/brick"])
+    pool.note_bricks(second)
+    assert pool.volume_with("h:/x/brick") is second
+    del pool.volumes["b"]
+    assert pool.volume_with("h:/x/brick") is None
+    assert pool.volume_with("h:/y/brick") is first
+
+
+def test_no_two_volumes_have_one_brick() -> None:
+    lab = ready()
+    lab.make_bricks()
+    lab.node(1).create_volume(lab.volume())
+    with pytest.raises(InternalError, match="not available"):
+        lab.node(2).create_volume(lab.volume(volume_id="e" * 32, name="vol_y"))
+    lab.node(3).delete_volume("vol_x", "f" * 32)
+    lab.node(2).create_volume(lab.volume(volume_id="e" * 32, name="vol_y"))
+    assert set(lab.simulated(1).volumes()) == {"vol_y"}
 
 
 def test_a_fault_lets_pass_strikes_and_is_spent() -> None:
