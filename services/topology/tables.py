@@ -237,6 +237,8 @@ class BrickRow(_Row, table=True):
         CheckConstraint("state IN ('creating', 'active', 'deleting')", name="state"),
         CheckConstraint("(state = 'active') = (operation_id IS NULL)", name="held"),
         CheckConstraint("set_index >= 0 AND position >= 0", name="place"),
+        # The unique ones leave out rows, so that they find no volume's bricks.
+        Index("ix_brick_volume_id_set_index_position", "volume_id", "set_index", "position"),
         Index("ix_brick_device_id_id", "device_id", "id"),
         Index("ix_brick_device_id_thin_pool_name", "device_id", "thin_pool_name"),
         Index("ix_brick_operation_id", "operation_id", **_where("operation_id IS NOT NULL")),

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 # The newest revision; kept here so that an up-to-date database is recognised without loading Alembic.
-HEAD = "0009"
+HEAD = "0010"
 _LOCK_KEY = 0x627269636B  # "brick", for PostgreSQL's advisory lock
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, func, select
 
 from brickyard.topology.v1 import inventory_pb2
 from services.topology.domain.model import BrickState
@@ -13,24 +13,24 @@ from services.topology.tables import BRICK, VOLUME, BrickRow
 from services.topology.usecases.shared import get_cluster
 from services.topology.usecases.volume_rows import bricks_in_pools
 
-_SET_NODES: Any = (
-    select(func.aggregate_strings(BRICK.c.node_id, ",").label("nodes"))
-    .select_from(BRICK.join(VOLUME, BRICK.c.volume_id == VOLUME.c.id))
-    .where(VOLUME.c.cluster_id == bindparam("cluster_id"))
-    .group_by(BRICK.c.volume_id, BRICK.c.set_index)
-    .having(func.count() > 1)
+_IN_CLUSTER = VOLUME.c.cluster_id == bindparam("cluster_id")
+_SET_NODES: Any = select(func.aggregate_strings(BRICK.c.node_id, ",").label("nodes")).having(func.count() > 1)
+_SET = (BRICK.c.volume_id, BRICK.c.set_index)
+# Bricks that are being made are few. They are looked for first, by the index of held bricks, and then for each its
+# volume: as a join, a database may go through all volumes of the cluster instead.
+_MAKING = and_(
+    BRICK.c.state == BrickState.CREATING,
+    # Said twice: the index is found by this.
+    BRICK.c.operation_id.is_not(None),
+    select(VOLUME.c.cluster_id).where(VOLUME.c.id == BRICK.c.volume_id).correlate(BRICK).scalar_subquery()
+    == bindparam("cluster_id"),
 )
-_MAKING = BRICK.c.state == BrickState.CREATING
-# Said twice: the index of held bricks is found by this.
-_HELD = BRICK.c.operation_id.is_not(None)
-_NODE_SETS = select(_SET_NODES.subquery().c.nodes).distinct()
-_NODE_SETS_IN_THE_MAKING = select(_SET_NODES.where(_MAKING, _HELD).subquery().c.nodes).distinct()
-_RESERVING_BRICKS = (
-    select(BRICK)
-    .join(VOLUME, BRICK.c.volume_id == VOLUME.c.id)
-    .where(VOLUME.c.cluster_id == bindparam("cluster_id"), _MAKING, _HELD)
-    .order_by(BRICK.c.device_id, BRICK.c.operation_id)
-)
+_ALL = _SET_NODES.select_from(BRICK.join(VOLUME, BRICK.c.volume_id == VOLUME.c.id)).where(_IN_CLUSTER)
+_NODE_SETS = select(_ALL.group_by(*_SET).subquery().c.nodes).distinct()
+# One operation makes the whole set. By the sets alone, SQLite would go through all of them in the order of their index.
+_MADE_NOW = _SET_NODES.where(_MAKING).group_by(BRICK.c.operation_id, *_SET)
+_NODE_SETS_IN_THE_MAKING = select(_MADE_NOW.subquery().c.nodes).distinct()
+_RESERVING_BRICKS = select(BRICK).where(_MAKING).order_by(BRICK.c.device_id, BRICK.c.operation_id)
 
 
 def node_sets(tx: Transaction, cluster_id: str, *, making_only: bool) -> list[inventory_pb2.NodeSet]:

@@ -35,7 +35,10 @@ _BLOCK_VOLUME_IDS = (
 _PAGE = select(CLUSTER).where(CLUSTER.c.id > bindparam("after")).order_by(CLUSTER.c.id).limit(bindparam("count"))
 _ALL = select(CLUSTER).order_by(CLUSTER.c.id)
 _HAS_NODES = select(exists().where(NODE.c.cluster_id == bindparam("cluster_id")))
-_WITH_NAME = select(VOLUME.c.cluster_id).where(VOLUME.c.name == bindparam("name"))
+# By cluster and name: names have no index of their own.
+_WITH_NAME = select(VOLUME.c.cluster_id).where(
+    VOLUME.c.cluster_id.in_(bindparam("cluster_ids", expanding=True)), VOLUME.c.name == bindparam("name")
+)
 _NAME_IN_CLUSTER = select(
     exists().where(VOLUME.c.cluster_id == bindparam("cluster_id"), VOLUME.c.name == bindparam("name"))
 )
@@ -146,10 +149,11 @@ def list_candidates(
     """
 
     def work(tx: Transaction) -> list[inventory_pb2.CandidateCluster]:
+        rows = [get_cluster(tx, each) for each in cluster_ids] if cluster_ids else tx.all(ClusterRow, _ALL)
         taken = set()
         if volume_name:
-            taken = set(tx.connection.execute(_WITH_NAME, {"name": volume_name}).scalars())
-        rows = [get_cluster(tx, each) for each in cluster_ids] if cluster_ids else tx.all(ClusterRow, _ALL)
+            values = {"cluster_ids": [row.id for row in rows], "name": volume_name}
+            taken = set(tx.connection.execute(_WITH_NAME, values).scalars())
         candidates = []
         for row in rows:
             offer = _offer(row, name_in_use=row.id in taken)
