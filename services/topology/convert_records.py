@@ -86,6 +86,7 @@ def rows_of(records: records_pb2.Records, now_us: int) -> Rows:
     volume_counts = Counter(each.volume.cluster_id for each in records.volumes)
     homes = {each.node.id: each.node.cluster_id for each in records.nodes}
     states = {each.volume.id: each.volume.state for each in records.volumes}
+    specs = {each.id: each.spec for each in records.operations}
 
     def make(kind: str, messages: Iterable[_M], id_of: Callable[[_M], str], row_of: Callable[[_M], Row]) -> list[Row]:
         made: dict[str, Row] = {}
@@ -110,9 +111,12 @@ def rows_of(records: records_pb2.Records, now_us: int) -> Rows:
         devices=make("device", records.devices, lambda each: each.device.id, lambda each: _device(each, homes, now_us)),
         volumes=make("volume", records.volumes, lambda each: each.volume.id, lambda each: _volume(each, now_us)),
         block_hostings=[_block_hosting(each.volume) for each in records.volumes if each.volume.block],
-        bricks=make("brick", records.bricks, lambda each: each.brick.id, lambda each: _brick(each, states)),
+        bricks=make("brick", records.bricks, lambda each: each.brick.id, lambda each: _brick(each, states, specs)),
         block_volumes=make(
-            "block volume", records.block_volumes, lambda each: each.id, lambda each: _block_volume(each, now_us)
+            "block volume",
+            records.block_volumes,
+            lambda each: each.id,
+            lambda each: _block_volume(each, specs, now_us),
         ),
         operations=make("operation", records.operations, lambda each: each.id, lambda each: _operation(each, now_us)),
         refusals=refusals,
@@ -223,33 +227,57 @@ def _block_hosting(volume: volume_pb2.Volume) -> Row:
     }
 
 
-def _brick(booked: books_pb2.BookedBrick, states: Mapping[str, volume_pb2.VolumeState.ValueType]) -> Row:
+def _brick(
+    booked: books_pb2.BookedBrick,
+    states: Mapping[str, volume_pb2.VolumeState.ValueType],
+    specs: Mapping[str, operation_pb2.OperationSpec],
+) -> Row:
     (brick,) = new_bricks([booked.brick])
     for name in ("id", "device_id", "node_id"):
         check_id(f"brick.{name}", getattr(brick, name))
-    check_text("brick.path", brick.path, MAX_BRICK_PATH_LENGTH)
-    for name in ("thin_pool_name", "lv_name"):
-        check_text(f"brick.{name}", getattr(brick, name), MAX_LV_NAME_LENGTH)
+    spec = specs.get(booked.operation_id, operation_pb2.OperationSpec())
+    state, replaced_id = _brick_state(booked, states, spec)
+    if state is not BrickState.CREATING or spec.WhichOneof("kind") != "clone_volume":
+        # Gluster names those of a copy when it makes them.
+        check_text("brick.path", brick.path, MAX_BRICK_PATH_LENGTH)
+        check_text("brick.lv_name", brick.lv_name, MAX_LV_NAME_LENGTH)
+    check_text("brick.thin_pool_name", brick.thin_pool_name, MAX_LV_NAME_LENGTH)
     if brick.size_bytes <= 0 or min(brick.thin_pool_size_bytes, brick.pool_metadata_size_bytes) < 0:
         raise invalid("brick.size_bytes", brick.size_bytes, "must be positive, and sizes of the pool not negative")
-    state = BrickState.ACTIVE
-    if booked.operation_id:
-        held = states.get(booked.brick.volume_id, volume_pb2.VOLUME_STATE_UNSPECIFIED)
-        # Operations that are taken over make or remove whole volumes.
-        state = BrickState(from_enum("volume.state", VolumeState, VOLUME_STATES, held).value)
     return {
         **brick_columns(brick),
         "volume_id": booked.brick.volume_id,
         "state": state.value,
         "operation_id": booked.operation_id or None,
-        "replaces_brick_id": None,
+        "replaces_brick_id": replaced_id,
     }
 
 
-def _block_volume(message: block_volume_pb2.BlockVolume, now_us: int) -> Row:
+def _brick_state(
+    booked: books_pb2.BookedBrick,
+    states: Mapping[str, volume_pb2.VolumeState.ValueType],
+    spec: operation_pb2.OperationSpec,
+) -> tuple[BrickState, str | None]:
+    """The state of a brick, and the brick whose place it is to take: its operation tells, or its volume."""
+    if not booked.operation_id:
+        return BrickState.ACTIVE, None
+    kind = spec.WhichOneof("kind")
+    if kind == "evict_brick":
+        leaves = booked.brick.id == spec.evict_brick.brick_id
+        return (BrickState.DELETING, None) if leaves else (BrickState.CREATING, spec.evict_brick.brick_id)
+    if kind == "expand_volume":
+        return BrickState.CREATING, None
+    held = states.get(booked.brick.volume_id, volume_pb2.VOLUME_STATE_UNSPECIFIED)
+    return BrickState(from_enum("volume.state", VolumeState, VOLUME_STATES, held).value), None
+
+
+def _block_volume(
+    message: block_volume_pb2.BlockVolume, specs: Mapping[str, operation_pb2.OperationSpec], now_us: int
+) -> Row:
     volume = new_block_volume(message)
-    check_new_block_volume(volume)
     state = from_enum("block_volume.state", VolumeState, VOLUME_STATES, message.state)
+    check_new_block_volume(volume, with_hosts=state is not VolumeState.CREATING)
+    grown = specs.get(message.operation_id, operation_pb2.OperationSpec()).expand_block_volume
     if state is not VolumeState.CREATING:
         check_access(message.iqn, message.lun, message.username, message.password)
     return {
@@ -259,7 +287,7 @@ def _block_volume(message: block_volume_pb2.BlockVolume, now_us: int) -> Row:
         "name": volume.name,
         "size_bytes": volume.size_bytes,
         "usable_size_bytes": message.usable_size_bytes,
-        "growing_bytes": 0,
+        "growing_bytes": max(0, grown.new_size_bytes - message.size_bytes),
         "ha_count": message.ha_count,
         "auth": volume.auth,
         "hosts": list(volume.hosts),

@@ -39,6 +39,54 @@ def arranged(bricks: Sequence[Brick], set_size: int) -> list[Brick] | None:
     return None
 
 
+def in_order(bricks: Sequence[Brick], set_size: int) -> bool:
+    """Whether bricks make whole sets as they come; Heketi records those that it makes in gluster's order."""
+    if not bricks or set_size < 1 or len(bricks) % set_size:
+        return False
+    sets = [bricks[first : first + set_size] for first in range(0, len(bricks), set_size)]
+    return all(_is_set(members) for members in sets)
+
+
+def _is_set(members: Sequence[Brick]) -> bool:
+    data = members[:-1] if members[-1].sub_type == SubType.ARBITER else members
+    return (
+        len({brick.node_id for brick in members}) == len(members)
+        and len({brick.size_kib for brick in data}) <= 1
+        and all(brick.sub_type != SubType.ARBITER for brick in data)
+    )
+
+
+def with_replacement(order: Sequence[Brick], set_size: int, old: Brick, new: Brick) -> list[Brick] | None:
+    """An order in which one brick may take the place of another one too.
+
+    Args:
+        order: Bricks in whole sets.
+        set_size: Bricks of a set.
+        old: One of them.
+        new: Its replacement, on a node of which the guessed set may have another brick.
+
+    Returns:
+        The bricks by set and position; None when there is no such order.
+    """
+
+    def fits(bricks: Sequence[Brick]) -> bool:
+        after = [new if brick.id == old.id else brick for brick in bricks]
+        return in_order(bricks, set_size) and in_order(after, set_size)
+
+    if fits(order):
+        return list(order)
+    first = next(index for index, brick in enumerate(order) if brick.id == old.id) // set_size * set_size
+    for mine in range(first, first + set_size):
+        if order[mine].id == old.id or order[mine].node_id != new.node_id:
+            continue
+        for other in range(len(order)):
+            swapped = list(order)
+            swapped[mine], swapped[other] = swapped[other], swapped[mine]
+            if fits(swapped):
+                return swapped
+    return None
+
+
 def _flat(sets: list[list[Brick]] | None) -> list[Brick] | None:
     return None if sets is None else [brick for members in sets for brick in members]
 

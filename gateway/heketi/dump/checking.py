@@ -1,7 +1,8 @@
 """Whether a database agrees with itself: Heketi's check, with its sentences. Pure.
 
-Two of its complaints about sound databases are left out: the space of a thin pool counts once, however many copies lie
-in it, and the links between an operation and its parts are no unexpected changes.
+Three of its complaints about sound databases are left out: the space of a thin pool counts once, however many copies
+lie in it, what a block volume is growing by counts, and the links between an operation and its parts are no unexpected
+changes.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -184,6 +185,7 @@ def pools_kib(bricks: Iterable[Brick]) -> dict[str, int]:
 def _volumes(dump: Dump) -> Iterator[Inconsistency]:
     listed = _members(dump.clusters, lambda each: each.volume_ids)
     hosts = {cluster.id: _hosts(dump, cluster) for cluster in dump.clusters.values()}
+    growing = dump.growing_gib()
     for volume in dump.volumes.values():
         me = _Object("volumes", "Volume", volume.id)
         yield from me.pending(volume.pending_id, dump.operations)
@@ -200,7 +202,7 @@ def _volumes(dump: Dump) -> Iterator[Inconsistency]:
                 f"cluster([{' '.join(now)}])",
                 harmless=True,
             )
-        yield from _hosting(dump, volume, me)
+        yield from _hosting(dump, volume, me, growing)
 
 
 def _hosts(dump: Dump, cluster: Cluster) -> list[str]:
@@ -208,12 +210,16 @@ def _hosts(dump: Dump, cluster: Cluster) -> list[str]:
     return [node.storage_hostnames[0] for node in nodes if node.storage_hostnames]
 
 
-def _hosting(dump: Dump, volume: Volume, me: _Object) -> Iterator[Inconsistency]:
+def _hosting(dump: Dump, volume: Volume, me: _Object, growing: Mapping[str, int]) -> Iterator[Inconsistency]:
     if not volume.block:
         if volume.block_volume_ids:
             yield me.told("has blockvolumes but not block flag")
         return
-    sizes = sum(dump.block_volumes[each].size_gib for each in volume.block_volume_ids if each in dump.block_volumes)
+    sizes = sum(
+        dump.block_volumes[each].size_gib + growing.get(each, 0)
+        for each in volume.block_volume_ids
+        if each in dump.block_volumes
+    )
     if sizes != volume.size_gib - volume.free_gib - volume.reserved_gib:
         yield me.told(
             f"blocksize differs aggregateSize {sizes} != volumeSize {volume.size_gib} - freeSize {volume.free_gib} - "

@@ -19,6 +19,7 @@ from gateway.heketi.dump.model import (
     Device,
     Dump,
     Node,
+    OperationType,
     SubType,
     Volume,
 )
@@ -55,7 +56,8 @@ def further_faults(dump: Dump) -> Iterator[str]:
     for volume in dump.volumes.values():
         yield from _volume_faults(volume)
     for brick in dump.bricks.values():
-        yield from _brick_faults(brick)
+        holder = dump.operations.get(brick.pending_id)
+        yield from _brick_faults(brick, copied=holder is not None and holder.type == OperationType.CLONE_VOLUME)
     for block in dump.block_volumes.values():
         yield from _block_faults(block, dump)
     yield from _taken_twice(dump)
@@ -87,8 +89,9 @@ def _volume_faults(volume: Volume) -> Iterator[str]:
         yield f"volume {volume.id}: the size {volume.size_gib} is not 1 to 2^33 GiB"
 
 
-def _brick_faults(brick: Brick) -> Iterator[str]:
-    if not brick.path:
+def _brick_faults(brick: Brick, *, copied: bool) -> Iterator[str]:
+    # Only gluster knows the path of a copy, once it is made.
+    if not brick.path and not copied:
         yield (
             f"brick {brick.id}: it has no path; see `heketi db delete-bricks-with-empty-path`, and make the dump again"
         )
@@ -104,7 +107,9 @@ def _block_faults(block: BlockVolume, dump: Dump) -> Iterator[str]:
         yield f"block volume {block.id}: volume {hosting.id} hosts no block volumes"
     if not 0 < block.size_gib < 2**33:
         yield f"block volume {block.id}: the size {block.size_gib} is not 1 to 2^33 GiB"
-    if block.ha_count not in {0, len(set(block.hosts))}:
+    # Heketi chooses the hosts of a new one late.
+    chosen = block.hosts or not block.pending_id
+    if chosen and block.ha_count not in {0, len(set(block.hosts))}:
         yield f"block volume {block.id}: hacount is {block.ha_count}, and it has the hosts {list(block.hosts)}"
 
 

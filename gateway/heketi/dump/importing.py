@@ -5,8 +5,8 @@ with them: the clusters that were asked for, and the hosts that a volume was mou
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from brickyard.topology.v1 import (
@@ -15,11 +15,10 @@ from brickyard.topology.v1 import (
     cluster_pb2,
     device_pb2,
     node_pb2,
-    operation_pb2,
     records_pb2,
     volume_pb2,
 )
-from gateway.heketi.dump.brick_sets import arranged
+from gateway.heketi.dump.brick_sets import arranged, in_order, with_replacement
 from gateway.heketi.dump.checking import inconsistencies, pools_kib
 from gateway.heketi.dump.faults import further_faults
 from gateway.heketi.dump.model import (
@@ -35,12 +34,12 @@ from gateway.heketi.dump.model import (
     Device,
     Dump,
     Node,
-    Operation,
     OperationType,
     SubType,
     Volume,
 )
-from gateway.heketi.dump.pending import Settlement, settlement
+from gateway.heketi.dump.operations import operation_message
+from gateway.heketi.dump.pending import Settlement, Takeover, settled, settlement
 from gateway.heketi.dump.upgrading import upgraded
 from services.common.units import GIB, KIB
 
@@ -92,11 +91,11 @@ def prepared(dump: Dump, *, new_generation_id: str) -> Prepared:
         new_generation_id: For a database that has none.
     """
     newest, notes = upgraded(dump, new_generation_id=new_generation_id)
-    settled = settlement(newest)
-    newest = _without(newest, settled)
+    settlements = settlement(newest)
+    newest = settled(newest, settlements)
     found = inconsistencies(newest, beyond_kib={})
-    reasons = [*settled.reasons, *(each.text for each in found if not each.harmless), *further_faults(newest)]
-    notes += [*settled.notes, *(each.text for each in found if each.harmless)]
+    reasons = [*settlements.reasons, *(each.text for each in found if not each.harmless), *further_faults(newest)]
+    notes += [*settlements.notes, *(each.text for each in found if each.harmless)]
     unknown = sorted(set(newest.attributes) - {*UPGRADES, GENERATION})
     notes += [
         f"block volume {each.id}: the clusters that were asked for are forgotten; it stays in {each.cluster_id}"
@@ -106,26 +105,24 @@ def prepared(dump: Dump, *, new_generation_id: str) -> Prepared:
     reasons += [f"attribute {name}: unknown; the database is of a newer Heketi than 10" for name in unknown]
     if reasons:
         return Prepared(records=records_pb2.Records(), dump=newest, reasons=reasons, notes=notes)
-    maker = _Maker(newest, settled)
+    maker = _Maker(newest, settlements)
     records = maker.records()
     return Prepared(records=records, dump=newest, reasons=maker.reasons, notes=notes)
 
 
-def _without(dump: Dump, settled: Settlement) -> Dump:
-    """The dump without the operations that are forgotten, and the marks that they have left."""
-    if not settled.dropped:
-        return dump
-    return replace(
-        dump,
-        operations={key: each for key, each in dump.operations.items() if key not in settled.dropped},
-        bricks={
-            key: replace(each, pending_id="") if each.pending_id in settled.dropped else each
-            for key, each in dump.bricks.items()
-        },
-    )
-
-
 # --- records ----------------------------------------------------------------------------------------------------------
+
+
+# Operations whose new bricks take space that no brick had before.
+_PLACING = frozenset(
+    {
+        OperationType.CREATE_VOLUME,
+        OperationType.EXPAND_VOLUME,
+        OperationType.EVICT_BRICK,
+        OperationType.CREATE_BLOCK_VOLUME,
+    }
+)
+_Places = list[tuple[Brick, int, int]]
 
 
 @dataclass(slots=True)
@@ -139,7 +136,7 @@ class _Maker:
 
     def records(self) -> records_pb2.Records:
         """All of them."""
-        for brick in self.dump.bricks.values():
+        for brick in _ascending(self.dump.bricks):
             self.bricks_of[brick.volume_id].append(brick)
         made = records_pb2.Records(
             generation_id=self.dump.attributes[GENERATION],
@@ -149,39 +146,42 @@ class _Maker:
             ],
             nodes=[_node(each) for each in _ascending(self.dump.nodes)],
         )
-        pending_kib = pools_kib(each for each in self.dump.bricks.values() if self._is_being_made(each))
+        being_made = {
+            brick_id
+            for each in self.settled.taken_over.values()
+            if each.type in _PLACING
+            for brick_id in each.new_brick_ids
+        }
+        pending_kib = pools_kib(each for each in self.dump.bricks.values() if each.id in being_made)
         all_kib = pools_kib(self.dump.bricks.values())
         for device in _ascending(self.dump.devices):
             made.devices.append(_device(device, all_kib.get(device.id, 0), pending_kib.get(device.id, 0)))
         for volume in _ascending(self.dump.volumes):
             self._add_volume(made, volume)
         for block in _ascending(self.dump.block_volumes):
-            made.block_volumes.append(_block_volume(block))
-        volumes = {each.volume.id: each.volume for each in made.volumes}
-        for operation in _ascending(self.dump.operations):
-            self._add_operation(made, operation, volumes)
+            made.block_volumes.append(_block_volume(block, self.settled.holding(block.id)))
+        if not self.reasons:
+            self._add_operations(made)
         return made
 
-    def _is_being_made(self, brick: Brick) -> bool:
-        operation = self.dump.operations.get(brick.pending_id)
-        return operation is not None and operation.type == OperationType.CREATE_VOLUME
-
     def _add_volume(self, made: records_pb2.Records, volume: Volume) -> None:
-        mine = sorted(self.bricks_of[volume.id], key=lambda each: each.id)
-        order = arranged(mine, volume.set_size)
-        if order is None:
+        holder = self.settled.holding(volume.id)
+        places = self._places(volume, holder)
+        if places is None:
+            count = len(self.bricks_of[volume.id])
             self.reasons.append(
-                f"volume {volume.id}: its {len(mine)} bricks make no sets of {volume.set_size} of one size and on "
+                f"volume {volume.id}: its {count} bricks make no sets of {volume.set_size} of one size and on "
                 "different nodes"
             )
             return
         message = _volume(volume)
-        if volume.pending_id:
-            removed = self.dump.operations[volume.pending_id].type == OperationType.DELETE_VOLUME
-            message.state = volume_pb2.VOLUME_STATE_DELETING if removed else volume_pb2.VOLUME_STATE_CREATING
-            message.operation_id = volume.pending_id
+        if holder is not None:
+            message.operation_id = holder.operation.id
+            message.state = _state(holder, volume.id)
+            # The copy lies where its source does.
+            message.origin_volume_id = holder.source_id if volume.id == holder.volume_id else ""
         # With one brick there is nothing to guess.
-        message.brick_order_unknown = len(mine) > 1
+        message.brick_order_unknown = len(places) > 1
         made.volumes.append(
             records_pb2.RecordedVolume(
                 volume=message,
@@ -189,39 +189,87 @@ class _Maker:
                 mount_hosts=volume.mount_hosts,
             )
         )
-        for index, brick in enumerate(order):
-            if brick.pending_id != volume.pending_id:
-                self.reasons.append(f"brick {brick.id}: it is pending for {brick.pending_id!r}, its volume is not")
-            placed = _brick(brick, set_index=index // volume.set_size, position=index % volume.set_size)
+        for brick, set_index, position in places:
+            self._check_mark(brick, volume, holder)
+            placed = _brick(brick, set_index=set_index, position=position)
+            if holder is not None and holder.source_id and volume.id == holder.volume_id:
+                # Gluster names it when it is made.
+                placed.lv_name = ""
             made.bricks.append(books_pb2.BookedBrick(brick=placed, operation_id=brick.pending_id))
 
-    def _add_operation(
-        self, made: records_pb2.Records, operation: Operation, volumes: Mapping[str, volume_pb2.Volume]
-    ) -> None:
-        held = [each for each in volumes.values() if each.operation_id == operation.id]
-        if len(held) != 1:
-            self.reasons.append(f"pending operation {operation.id}: it makes or removes {len(held)} volumes, not one")
-            return
-        (volume,) = held
-        whole = volume_pb2.Volume()
-        whole.CopyFrom(volume)
-        whole.bricks.extend(each.brick for each in made.bricks if each.brick.volume_id == volume.id)
-        message = operation_pb2.Operation(
-            id=operation.id,
-            target_id=volume.id,
-            cluster_id=volume.cluster_id,
-            state=operation_pb2.OPERATION_STATE_RUNNING,
-            note="taken over from Heketi",
-        )
-        message.create_time.seconds = operation.time_s
-        if operation.type == OperationType.CREATE_VOLUME:
-            message.kind = operation_pb2.OPERATION_KIND_CREATE_VOLUME
-            message.spec.create_volume.volume.CopyFrom(whole)
-        else:
-            message.kind = operation_pb2.OPERATION_KIND_DELETE_VOLUME
-            message.spec.delete_volume.volume_id = volume.id
-            message.spec.delete_volume.volume.CopyFrom(whole)
-        made.operations.append(message)
+    def _check_mark(self, brick: Brick, volume: Volume, holder: Takeover | None) -> None:
+        """Whether a brick is pending for what its volume is."""
+        wanted = ""
+        if holder is not None:
+            whole = _state(holder, volume.id) != volume_pb2.VOLUME_STATE_ACTIVE
+            changing = whole or brick.id in {*holder.new_brick_ids, holder.old_brick_id}
+            wanted = holder.operation.id if changing else ""
+        if brick.pending_id != wanted:
+            self.reasons.append(f"brick {brick.id}: it is pending for {brick.pending_id!r}, its volume is not")
+
+    def _places(self, volume: Volume, holder: Takeover | None) -> _Places | None:
+        """Bricks of a volume with set and position; None when they make no sets."""
+        size = volume.set_size
+        mine = self.bricks_of[volume.id]
+        if holder is None or not holder.new_brick_ids or volume.id == holder.source_id:
+            return _in_sets(arranged(mine, size), size)
+        new = [self.dump.bricks[each] for each in holder.new_brick_ids]
+        if holder.source_id:
+            return self._beside_source(mine, holder)
+        old = [each for each in mine if each not in new]
+        if holder.old_brick_id:
+            return _with_moving(old, size, self.dump.bricks[holder.old_brick_id], new[0])
+        first = _in_sets(arranged(old, size), size) if old else []
+        # Heketi names them in gluster's order; gluster may have them already.
+        added = _in_sets(new if in_order(new, size) else arranged(new, size), size)
+        if first is None or added is None:
+            return None
+        count = len(old) // size
+        return [*first, *((brick, count + set_index, position) for brick, set_index, position in added)]
+
+    def _beside_source(self, copies: Sequence[Brick], holder: Takeover) -> _Places | None:
+        """The bricks of a copy that is being made, each with the place of the one whose thin pool it lies in."""
+        source = self.dump.volumes[holder.source_id]
+        places = self._places(source, holder)
+        if places is None:
+            return None
+        of_pool = {brick.pool: (set_index, position) for brick, set_index, position in places}
+        if sorted(each.pool for each in copies) != sorted(of_pool):
+            return None
+        return sorted(((each, *of_pool[each.pool]) for each in copies), key=lambda each: each[1:])
+
+    def _add_operations(self, made: records_pb2.Records) -> None:
+        volumes = {each.volume.id: each.volume for each in made.volumes}
+        blocks = {each.id: each for each in made.block_volumes}
+        bricks: dict[str, list[volume_pb2.Brick]] = defaultdict(list)
+        for booked in made.bricks:
+            bricks[booked.brick.volume_id].append(booked.brick)
+        for takeover in _ascending(self.settled.taken_over):
+            made.operations.append(operation_message(takeover, volumes, bricks, blocks))
+
+
+def _in_sets(order: Sequence[Brick] | None, size: int) -> _Places | None:
+    return None if order is None else [(brick, *divmod(index, size)) for index, brick in enumerate(order)]
+
+
+def _with_moving(bricks: Sequence[Brick], size: int, old: Brick, new: Brick) -> _Places | None:
+    """The bricks of a volume one of which moves, and its replacement with the same place."""
+    guessed = arranged(bricks, size)
+    order = with_replacement(guessed, size, old, new) if guessed is not None else None
+    if order is None:
+        return None
+    place = divmod(order.index(old), size)
+    return [*((brick, *divmod(index, size)) for index, brick in enumerate(order)), (new, *place)]
+
+
+def _state(holder: Takeover, object_id: str) -> volume_pb2.VolumeState.ValueType:
+    """The state of a volume or block volume that an operation holds."""
+    if holder.type in {OperationType.DELETE_VOLUME, OperationType.DELETE_BLOCK_VOLUME}:
+        return volume_pb2.VOLUME_STATE_DELETING
+    growing = {OperationType.EXPAND_VOLUME, OperationType.EVICT_BRICK, OperationType.EXPAND_BLOCK_VOLUME}
+    if holder.type in growing or object_id == holder.source_id:
+        return volume_pb2.VOLUME_STATE_ACTIVE
+    return volume_pb2.VOLUME_STATE_CREATING
 
 
 def _ascending(entries: Mapping[str, _T]) -> list[_T]:
@@ -308,7 +356,7 @@ def _brick(brick: Brick, *, set_index: int, position: int) -> volume_pb2.Brick:
     )
 
 
-def _block_volume(block: BlockVolume) -> block_volume_pb2.BlockVolume:
+def _block_volume(block: BlockVolume, holder: Takeover | None) -> block_volume_pb2.BlockVolume:
     return block_volume_pb2.BlockVolume(
         id=block.id,
         name=block.name,
@@ -323,5 +371,6 @@ def _block_volume(block: BlockVolume) -> block_volume_pb2.BlockVolume:
         lun=block.lun,
         username=block.username,
         password=block.password,
-        state=volume_pb2.VOLUME_STATE_ACTIVE,
+        state=volume_pb2.VOLUME_STATE_ACTIVE if holder is None else _state(holder, block.id),
+        operation_id="" if holder is None else holder.operation.id,
     )

@@ -240,6 +240,10 @@ class Operation:
     actions: tuple[Action, ...] = ()
     status: str = ""
 
+    def ids(self, change: Change) -> tuple[str, ...]:
+        """What it changes in one way, in its order."""
+        return tuple(action.id for action in self.actions if action.change == change)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dump:
@@ -253,3 +257,14 @@ class Dump:
     block_volumes: Mapping[str, BlockVolume] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
     operations: Mapping[str, Operation] = field(default_factory=dict)
+
+    def growing_gib(self) -> dict[str, int]:
+        """What pending operations have taken for block volumes from their hosting volumes beyond their size, by id."""
+        grown = [
+            (block, action.delta or 0)
+            for operation in self.operations.values()
+            for action in operation.actions
+            if action.change == Change.EXPAND_BLOCK_VOLUME
+            and (block := self.block_volumes.get(action.id)) is not None
+        ]
+        return {block.id: max(0, size_gib - block.size_gib) for block, size_gib in grown}

@@ -76,7 +76,12 @@ def _with_reserve(volume: Volume, dump: Dump, notes: list[str]) -> Volume:
     """A hosting volume whose sizes add up, with its reserve; locked where that can not be."""
     if not volume.block or volume.pending_id:
         return volume
-    taken = sum(each.size_gib for each in dump.block_volumes.values() if each.hosting_volume_id == volume.id)
+    growing = dump.growing_gib()
+    taken = sum(
+        each.size_gib + growing.get(each.id, 0)
+        for each in dump.block_volumes.values()
+        if each.hosting_volume_id == volume.id
+    )
     if volume.size_gib != taken + volume.free_gib + volume.reserved_gib:
         free = volume.size_gib - volume.reserved_gib - taken
         if not 0 <= free <= volume.size_gib:

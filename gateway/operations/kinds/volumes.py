@@ -197,7 +197,8 @@ class CloneVolume:
         pools = {(brick.node_id, brick.device_id, brick.thin_pool_name) for brick in spec.source.bricks}
         work.progress.total_steps = len(pools) + 1
         await fence(work, _asked(work, spec.source.bricks, nodes))
-        copy = Volume(id=spec.volume_id, name=_clone_name(work), bricks=spec.source.bricks)
+        carried_id = spec.source_volume_id if spec.copy_has_source_id else spec.volume_id
+        copy = Volume(id=carried_id, name=_clone_name(work), bricks=spec.source.bricks)
         await delete_gluster_volume(work, copy, nodes, key=f"{work.undo_key}/delete-volume")
         await all_or_first_error(
             [

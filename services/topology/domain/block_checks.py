@@ -22,14 +22,14 @@ def check_block_size(field: str, size_bytes: int) -> None:
         raise invalid(field, size_bytes, "must be a positive multiple of 1 GiB")
 
 
-def check_new_block_volume(volume: NewBlockVolume) -> None:
-    """Raises InvalidArgumentError for a block volume that can not be one."""
+def check_new_block_volume(volume: NewBlockVolume, *, with_hosts: bool = True) -> None:
+    """Raises InvalidArgumentError for a block volume that can not be one; `with_hosts` when it must have hosts."""
     check_id("block_volume.id", volume.id)
     check_id("block_volume.cluster_id", volume.cluster_id)
     check_id("block_volume.hosting_volume_id", volume.hosting_volume_id)
     check_volume_name("block_volume.name", volume.name)
     check_block_size("block_volume.size_bytes", volume.size_bytes)
-    if not volume.hosts:
+    if with_hosts and not volume.hosts:
         raise invalid("block_volume.hosts", [], "must not be empty")
     for host in volume.hosts:
         check_text("block_volume.hosts", host, MAX_HOSTNAME_LENGTH)

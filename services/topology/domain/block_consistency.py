@@ -58,7 +58,9 @@ def _block_volumes(books: Books) -> Iterator[str]:
                 f"block volume {block.id} has {block.size_bytes} bytes, of which {block.usable_size_bytes} are usable, "
                 f"and grows by {block.growing_bytes}"
             )
-        if block.ha_count != len(set(block.hosts)):
+        # Of one that a Heketi was making the hosts may not be chosen.
+        chosen = bool(block.hosts) or block.state != VolumeState.CREATING
+        if chosen and block.ha_count != len(set(block.hosts)):
             yield f"block volume {block.id} is to be exported by {block.ha_count} hosts and names {len(block.hosts)}"
         if block.state != VolumeState.CREATING and not block.iqn:
             yield f"block volume {block.id} is {block.state} and has no IQN"

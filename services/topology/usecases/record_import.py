@@ -64,7 +64,7 @@ def take_over(store: Store, records: records_pb2.Records, *, validate_only: bool
     def work(tx: Transaction) -> tuple[int, list[str]]:
         _check_empty(tx, records.generation_id, lock=not validate_only)
         rows = rows_of(records, tx.now_us)
-        refusals = rows.refusals or violations(_books(rows))
+        refusals = rows.refusals or violations(books_of_rows(rows))
         if not (refusals or validate_only):
             _insert(tx, rows, records.generation_id)
             _log.warning("records.imported", generation_id=records.generation_id, count=rows.count)
@@ -91,7 +91,8 @@ def _facts(kind: Any, rows: Sequence[Row]) -> list[Any]:
     return [kind(**{name: row[name] for name in kind._fields}) for row in rows]
 
 
-def _books(rows: Rows) -> Books:
+def books_of_rows(rows: Rows) -> Books:
+    """What the invariants look at, of rows that are not recorded yet."""
     return Books(
         clusters=_facts(ClusterFacts, rows.clusters),
         nodes=_facts(NodeFacts, rows.nodes),

@@ -1,15 +1,13 @@
-"""Old dumps, upgraded as Heketi does it, and pending operations."""
+"""Old dumps, upgraded as Heketi does it."""
 
 from copy import deepcopy
 
-from brickyard.topology.v1 import operation_pb2, volume_pb2
+from brickyard.topology.v1 import volume_pb2
 from gateway.heketi.dump.exporting import exported
-from gateway.heketi.dump.model import Change, OperationType
 from gateway.heketi.dump.rendering import dump_object
 from tests.unit.gateway_heketi_dump.dumps import Json, large, number, prepared_from
 
 HOSTING = number("a", 5)
-OPERATION = number("9", 1)
 
 
 def old(dump: Json) -> Json:
@@ -84,72 +82,3 @@ def test_hosting_volumes_without_room_for_the_reserve_are_locked() -> None:
     dump["blockvolumeentries"][number("8", 1)]["Info"] |= {"size": 8, "usablesize": 8}
     dump["volumeentries"][HOSTING]["Info"]["blockinfo"] |= {"freesize": 0, "reservedsize": 0, "restriction": ""}
     assert hosting_of(dump) == (0, 0, volume_pb2.BLOCK_RESTRICTION_LOCKED_BY_UPDATE)
-
-
-# --- pending operations -----------------------------------------------------------------------------------------------
-
-
-def with_operation(kind: OperationType, *changes: tuple[Change, str], held: str = "") -> Json:
-    """The dump with a pending operation; it holds the volume `held` and its bricks."""
-    dump = large()
-    dump["pendingoperations"][OPERATION] = {
-        "Id": OPERATION,
-        "Timestamp": 1700000000,
-        "Type": int(kind),
-        "Actions": [{"Change": int(change), "Id": object_id, "Delta": None} for change, object_id in changes],
-        "Status": "stale",
-    }
-    if held:
-        volume = dump["volumeentries"][held]
-        for entry in (volume, *(dump["brickentries"][each] for each in volume["Bricks"])):
-            entry["Pending"]["Id"] = OPERATION
-    return dump
-
-
-def test_a_volume_that_was_being_made_is_removed_by_us() -> None:
-    volume_id = number("a", 3)
-    changes = [(Change.ADD_BRICK, number("b", 31)), (Change.ADD_VOLUME, volume_id)]
-    dump = with_operation(OperationType.CREATE_VOLUME, *changes, held=volume_id)
-    made = prepared_from(dump)
-    assert made.reasons == []
-    (operation,) = made.records.operations
-    assert operation.kind == operation_pb2.OPERATION_KIND_CREATE_VOLUME
-    assert [brick.id for brick in operation.spec.create_volume.volume.bricks] == [number("b", 31)]
-    device = next(each.device for each in made.records.devices if each.device.id == number("d", 2))
-    assert device.reserved_bytes == (1 << 30) + (8 << 20)
-    assert dump_object(exported(made.records, 1700000001.0)[0]) == dump
-
-
-def test_a_volume_that_was_being_removed_is_removed_by_us() -> None:
-    volume_id = number("a", 3)
-    changes = [(Change.DELETE_BRICK, number("b", 31)), (Change.DELETE_VOLUME, volume_id)]
-    dump = with_operation(OperationType.DELETE_VOLUME, *changes, held=volume_id)
-    made = prepared_from(dump)
-    assert made.reasons == []
-    (operation,) = made.records.operations
-    assert operation.spec.delete_volume.volume_id == volume_id
-    assert dump_object(exported(made.records, 1700000001.0)[0]) == dump
-
-
-def test_operations_that_have_done_nothing_are_forgotten() -> None:
-    brick_id = number("b", 1)
-    removed = with_operation(OperationType.REMOVE_DEVICE, (Change.REMOVE_DEVICE, number("d", 1)))
-    evicted = with_operation(OperationType.EVICT_BRICK, (Change.DELETE_BRICK, brick_id))
-    evicted["brickentries"][brick_id]["Pending"]["Id"] = OPERATION
-    for dump in (removed, evicted):
-        made = prepared_from(dump)
-        assert made.reasons == []
-        assert len(made.records.operations) == 0
-        assert any(OPERATION in note and "forgotten" in note for note in made.notes)
-        assert dump_object(exported(made.records, 0.0)[0]) == large()
-
-
-def test_operations_that_only_heketi_can_settle_keep_it_from_being_taken_over() -> None:
-    for kind in set(OperationType) - {
-        OperationType.CREATE_VOLUME,
-        OperationType.DELETE_VOLUME,
-        OperationType.REMOVE_DEVICE,
-    }:
-        made = prepared_from(with_operation(kind, (Change.ADD_BRICK, number("b", 1))))
-        assert len(made.reasons) == 1
-        assert f"pending operation {OPERATION} ({kind.words})" in made.reasons[0]

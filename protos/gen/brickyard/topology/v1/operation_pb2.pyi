@@ -761,12 +761,17 @@ class CloneVolumeSpec(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     BRICK_IDS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    COPY_HAS_SOURCE_ID_FIELD_NUMBER: _builtins.int
     source_volume_id: _builtins.str
     """Id of the volume to copy."""
     volume_id: _builtins.str
     """Id of the copy."""
     name: _builtins.str
     """Name of the copy, unique in the cluster; empty = vol_ and the id."""
+    copy_has_source_id: _builtins.bool
+    """Whether the copy carries the source's id in gluster for good, so that it is known by that and its name: copies that
+    Heketi was making do. Of operations that are taken over only.
+    """
     @_builtins.property
     def brick_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the copy's bricks, as many as the source has, in gluster's order."""
@@ -783,10 +788,11 @@ class CloneVolumeSpec(_message.Message):
         name: _builtins.str = ...,
         brick_ids: _abc.Iterable[_builtins.str] | None = ...,
         source: _volume_pb2.Volume | None = ...,
+        copy_has_source_id: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_ids", b"brick_ids", "name", b"name", "source", b"source", "source_volume_id", b"source_volume_id", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brick_ids", b"brick_ids", "copy_has_source_id", b"copy_has_source_id", "name", b"name", "source", b"source", "source_volume_id", b"source_volume_id", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
