@@ -15,6 +15,7 @@ from services.executor.volumes import (
     get_volume,
     gluster_error,
     is_ours,
+    mark_own,
     owner_of,
     run_changes,
     run_read,
@@ -81,6 +82,7 @@ def add_bricks(tools: Tools, spec: GrowthSpec, *, rebalance: bool) -> None:
     with tools.locks.gluster:
         found = get_volume(tools, spec.name, spec.volume_id)
         refuse_foreign(found, spec.volume_id, (*spec.known, *spec.bricks))
+        mark_own(tools, found, spec.volume_id)
         missing = spec.sets_in(found, present=False)
         additions = gluster.add_bricks(spec.name, spec.layout, missing)
         done, complaint = afterwards.around_moving(

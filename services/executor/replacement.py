@@ -11,7 +11,7 @@ from services.executor.gluster import reports
 from services.executor.growth import refuse_foreign
 from services.executor.policy import BrickSpec
 from services.executor.tools import Tools
-from services.executor.volumes import find_volume, get_volume, gluster_error, owner_of, run_changes, run_read
+from services.executor.volumes import find_volume, get_volume, gluster_error, mark_own, owner_of, run_changes, run_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ def _exchange(tools: Tools, spec: ReplacementSpec, old: str) -> None:
             if old not in found.bricks:
                 raise gluster_error(f"brick: {old} does not exist in volume: {spec.name}", volume=spec.name, brick=old)
             _refuse_unmounted(tools, spec)
+            mark_own(tools, found, spec.volume_id)
             # Before the change: an agent that ends right after it shall know.
             tools.debts.note(debt)
             _done, complaint = run_changes(tools, [gluster.replace_brick(spec.name, old, spec.new)])

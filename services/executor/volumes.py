@@ -187,15 +187,34 @@ def delete_volume(
 def is_ours(volume: reports.GlusterVolume, volume_id: str, bricks: Collection[str]) -> bool:
     """The one rule by which a volume is known: by the id that it carries, or without one by its bricks.
 
-    Volumes that an old Heketi made, or that an interrupted call has not come far with, carry no id.
+    Volumes that an old Heketi made, or that an interrupted call has not come far with, carry no id. Copies that a
+    Heketi made carry the id of their source; but the paths of their bricks are gluster's own, and no other volume ever
+    has them.
 
     Args:
         volume: As glusterd describes it.
         volume_id: The id that it should have.
-        bricks: "host:/path" of all bricks that it may have; one without an id has no others.
+        bricks: "host:/path" of all bricks that it may have; one without an id, and such a copy, has no others.
     """
     owner = owner_of(volume)
-    return owner == volume_id or (owner is None and set(volume.bricks) <= set(bricks))
+    unmarked = owner is None or (bool(volume.bricks) and snapshots.is_copy(volume))
+    return owner == volume_id or (unmarked and set(volume.bricks) <= set(bricks))
+
+
+def mark_own(tools: Tools, volume: reports.GlusterVolume, volume_id: str) -> None:
+    """Lets a volume that is ours carry its id, before it gets bricks by which it would not be known any more.
+
+    To be called under the gluster lock.
+
+    Raises:
+        InternalError: GLUSTER_FAILED.
+        FailedPreconditionError: GLUSTERD_NOT_RUNNING.
+    """
+    if owner_of(volume) in (None, volume_id):
+        return
+    _done, complaint = run_changes(tools, gluster.set_options(volume.name, [(gluster.ID_OPTION, volume_id)]))
+    if complaint:
+        raise gluster_error(complaint, volume=volume.name)
 
 
 def owner_of(volume: reports.GlusterVolume | None) -> str | None:

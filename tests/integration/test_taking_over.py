@@ -19,6 +19,7 @@ from services.common.ids import new_id
 from services.executor.policy import DEFAULT_FSTAB
 from services.executor.runners.simulated.fleet import SimulatedNode
 from tests.integration.fleet_stack import FleetStack
+from tests.integration.heketi_leavings import GROWN_GIB, Leavings, begin, die, written
 from tests.integration.stack import Credentials, environment, wait_until
 from tests.integration.world import Cluster, World
 
@@ -34,8 +35,13 @@ class Heketi:
 
     stack: FleetStack
     cluster: Cluster
-    dump: dict[str, Any]
+    left: Leavings
     file: Path
+    expected: str = ""
+
+    @property
+    def dump(self) -> dict[str, Any]:
+        return self.left.dump
 
     def brickyard(self, *words: str, face: str = "topology") -> "subprocess.CompletedProcess[str]":
         tls = self.stack.credentials.directory / Role.OPERATOR.value
@@ -94,27 +100,15 @@ def as_heketi_left_it(heketi: Heketi) -> None:
         if pool not in renamed:
             renamed[pool] = rename_pool(heketi.nodes[info["node"]], *pool)
         entry["LvmThinPool"] = renamed[pool]
-    leave_half_made(heketi.dump, heketi.volume("half"))
+    any_node = next(iter(heketi.nodes.values()))
+    for name, source in (("copy", "plain"), ("twin", "origin")):
+        # Heketi leaves a copy the id of its source.
+        any_node.volumes()[name].options["user.heketi.id"] = heketi.volume(source)["Info"]["id"]
     for entry in heketi.dump["deviceentries"].values():
         del entry["Info"]["paths"], entry["Info"]["pv_uuid"]
     for node in heketi.nodes.values():
         files = node.machine.root.files
         files[HEKETI_FSTAB] = f"# by hand\n{FOREIGN_LINE}\n" + files.pop(DEFAULT_FSTAB, "")
-
-
-def leave_half_made(dump: dict[str, Any], volume: dict[str, Any]) -> None:
-    """As if Heketi had died while it made the volume."""
-    operation_id = new_id()
-    for entry in (volume, *(dump["brickentries"][each] for each in volume["Bricks"])):
-        entry["Pending"]["Id"] = operation_id
-    actions = [{"Change": 1, "Id": each, "Delta": None} for each in volume["Bricks"]]
-    dump["pendingoperations"][operation_id] = {
-        "Id": operation_id,
-        "Timestamp": 1_700_000_000,
-        "Type": 1,
-        "Actions": [*actions, {"Change": 2, "Id": volume["Info"]["id"], "Delta": None}],
-        "Status": "stale",
-    }
 
 
 @pytest.fixture(scope="module")
@@ -129,15 +123,15 @@ def heketi(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) -
         # A second brick set, of another size.
         rest.change("POST", f"/volumes/{plain['id']}/expand", {"expand_size": 6})
         rest.made("/volumes", cluster.volume_body(size=5, name="doomed", kind="none"))
-        rest.made("/volumes", cluster.volume_body(size=2, name="half", kind="none"))
         rest.change("POST", f"/volumes/{plain['id']}/clone", {"name": "copy"})
         rest.made("/blockvolumes", {"size": 3, "name": "disk", "auth": True})
-        made = Heketi(stack, cluster, rest.json("/db/dump"), directory / "heketi.json.dump")
+        made = Heketi(stack, cluster, begin(rest, cluster), directory / "heketi.json.dump")
         for name in ("plain", "doomed"):
             for brick in made.bricks(made.volume(name)["Info"]["id"]):
                 made.nodes[brick["node"]].put_file(f"{brick['path']}/file", TEXT)
         as_heketi_left_it(made)
-        made.file.write_text(json.dumps(made.dump, indent=4) + "\n")
+        made.expected = written(die(made.left))
+        made.file.write_text(written(made.dump))
         with_an_empty_topology(stack)
         yield made
     finally:
@@ -190,14 +184,13 @@ def test_import_adopt_and_go_on(heketi: Heketi) -> None:
     heketi.stack.gateway.end()
     imported = heketi.brickyard("import", str(heketi.file))
     assert imported.returncode == 0, imported.stdout + imported.stderr
-    assert heketi.brickyard("db", "dump").stdout == heketi.file.read_text()
+    assert heketi.brickyard("db", "dump").stdout == heketi.expected
     assert heketi.stack.stubs().violations() == []
     heketi.stack.gateway.start()
     heketi.stack.forget_clients()
     rest = heketi.stack.rest()
-    wait_until(lambda: rest.json("/operations/pending")["pendingoperations"] == [], "the half made volume is gone")
-    assert not heketi.cluster.has_volume("half")
-    assert heketi.volume("half")["Info"]["id"] not in rest.json("/volumes")["volumes"]
+    wait_until(lambda: rest.json("/operations/pending")["pendingoperations"] == [], "all that was pending is settled")
+    assert_settled(heketi)
     again = heketi.brickyard("import", str(heketi.file))
     assert again.returncode == 1
     assert "were imported already" in again.stderr
@@ -223,6 +216,26 @@ def test_import_adopt_and_go_on(heketi: Heketi) -> None:
         gone = rest.change("DELETE", f"/volumes/{volume}")
         assert gone.status_code == 204, gone.text
     heketi.cluster.assert_untouched()
+
+
+def assert_settled(heketi: Heketi) -> None:
+    """What was being made is gone, removals are complete, and gluster told of the rest."""
+    rest, left = heketi.stack.rest(), heketi.left
+    ids = left.ids
+    shown = set(rest.json("/volumes")["volumes"]) | set(rest.json("/blockvolumes")["blockvolumes"])
+    assert {name for name, each in ids.items() if each not in shown} == {"half", "twin", "begun", "going"}
+    assert not heketi.cluster.has_volume("half")
+    assert not heketi.cluster.has_volume("twin")
+    before = left.before["volumeentries"]
+    wide = rest.json(f"/volumes/{ids['wide']}")
+    assert wide["size"] == before[ids["wide"]]["Info"]["size"]
+    assert [each["id"] for each in wide["bricks"]] == before[ids["wide"]]["Bricks"]
+    assert set(left.added["moved"]) < {each["id"] for each in heketi.bricks(ids["moved"])}
+    assert len(heketi.bricks(ids["moved"])) == len(before[ids["moved"]]["Bricks"])
+    # What gluster-block says it reached is kept.
+    assert rest.json(f"/blockvolumes/{ids['growing']}")["size"] == GROWN_GIB
+    assert heketi.stack.stubs().violations() == []
+    assert rest.json("/db/check")["totalinconsistencies"] == 0
 
 
 def assert_adopted(heketi: Heketi) -> None:

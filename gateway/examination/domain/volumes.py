@@ -66,7 +66,7 @@ def _check_volume(view: View, volume: BookedVolume, tellers: Sequence[BookedNode
                 advice=f"on {node.hostname}: gluster volume sync HOST {volume.name}, with HOST a node that knows it",
             )
     first = next(iter(seen.values()))
-    if first.volume_id and first.volume_id != volume.id:
+    if first.volume_id and first.volume_id != volume.id and not _is_heketis_copy(view, volume, first):
         yield _finding(
             volume,
             Kind.VOLUME_ID_DIFFERS,
@@ -84,6 +84,14 @@ def _check_volume(view: View, volume: BookedVolume, tellers: Sequence[BookedNode
         )
     yield from _check_bricks(view, volume, first)
     yield from _check_options(volume, first)
+
+
+def _is_heketis_copy(view: View, volume: BookedVolume, seen: SeenVolume) -> bool:
+    """Whether a Heketi made it as a copy: it carries its source's id, and is known by gluster's own brick paths."""
+    bricks = view.bricks_of[volume.id]
+    recorded = sorted((brick.node_id, plain_path(brick.path)) for brick in bricks)
+    found = sorted(view.place(volume.cluster_id, brick) for brick in seen.bricks)
+    return bool(bricks) and all(brick.is_copy for brick in bricks) and recorded == found
 
 
 def _is_ghost(view: View, brick: BookedBrick) -> bool:

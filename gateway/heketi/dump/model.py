@@ -264,7 +264,6 @@ class Dump:
             (block, action.delta or 0)
             for operation in self.operations.values()
             for action in operation.actions
-            if action.change == Change.EXPAND_BLOCK_VOLUME
-            and (block := self.block_volumes.get(action.id)) is not None
+            if action.change == Change.EXPAND_BLOCK_VOLUME and (block := self.block_volumes.get(action.id)) is not None
         ]
         return {block.id: max(0, size_gib - block.size_gib) for block, size_gib in grown}

@@ -1,4 +1,4 @@
-"""Pending operations of Heketi as ours: what is recorded of them, so that a gateway takes them back or carries on. Pure."""
+"""Pending operations of Heketi as ours: records by which a gateway takes them back, or carries them on. Pure."""
 
 from collections.abc import Mapping, Sequence
 

@@ -170,7 +170,9 @@ def test_an_expansion_in_an_order_that_makes_no_sets_gets_another() -> None:
         # A set of its own for each, so that the third is left over.
         dump["brickentries"][number("b", brick)]["Info"]["size"] = node * GIB_KIB
     made = prepared_from(dump)
-    assert made.reasons == [f"volume {number('a', 1)}: its 9 bricks make no sets of 3 of one size and on different nodes"]
+    assert made.reasons == [
+        f"volume {number('a', 1)}: its 9 bricks make no sets of 3 of one size and on different nodes"
+    ]
 
 
 # --- copies -----------------------------------------------------------------------------------------------------------
@@ -244,7 +246,7 @@ def moving(node: int, *, listed: bool) -> Json:
 
 
 @pytest.mark.parametrize("listed", [True, False])
-def test_gluster_tells_how_far_a_move_came(listed: bool) -> None:  # noqa: FBT001
+def test_gluster_tells_how_far_a_move_came(listed: bool) -> None:
     records = records_of(moving(4, listed=listed))
     operation = only(records)
     spec = operation.spec.evict_brick
@@ -308,7 +310,7 @@ def a_block_that_is_made(*, with_hosting: bool) -> Json:
 
 
 @pytest.mark.parametrize("with_hosting", [True, False])
-def test_a_block_volume_that_was_being_made_is_removed(with_hosting: bool) -> None:  # noqa: FBT001
+def test_a_block_volume_that_was_being_made_is_removed(with_hosting: bool) -> None:
     dump = a_block_that_is_made(with_hosting=with_hosting)
     records = records_of(dump)
     operation = only(records)
