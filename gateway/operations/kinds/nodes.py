@@ -1,9 +1,11 @@
 """Add and delete a node."""
 
 import asyncio
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
+from brickyard.executor.v1.facts_pb2 import GlusterdFacts
 from brickyard.topology.v1.node_pb2 import Node
 from brickyard.topology.v1.operation_service_pb2 import CommitOperationRequest
 from gateway.clients import manage_hostname, storage_hostname
@@ -16,6 +18,8 @@ _log = get_logger()
 # glusterds try to connect every three seconds.
 ACQUAINTED_WITHIN_S = 15.0
 _ACQUAINTANCE_PAUSE_S = 0.3
+# How many members besides the one that probed say whether they have met a new one.
+_WITNESSES = 6
 
 
 class AddNode:
@@ -37,7 +41,8 @@ class AddNode:
                 step="probe peer",
                 key="probe-peer",
             )
-            await _await_acquaintance(work, [*nodes.values(), spec.node])
+            probing = nodes[spec.probing_node_id]
+            await _await_acquaintance(work, [probing, *_witnesses(work, nodes, probing), spec.node])
         return CommitOperationRequest()
 
     async def undo(self, work: Work) -> None:
@@ -51,43 +56,66 @@ class AddNode:
             await _detach(work, nodes, spec.node, key=f"{work.undo_key}/detach-peer")
 
 
-async def _await_acquaintance(work: Work, members: Sequence[Node]) -> None:
-    """Waits until all glusterds that run are connected to each other, for a while.
+def _witnesses(work: Work, nodes: Mapping[str, Node], probing: Node) -> Sequence[Node]:
+    """Some other members, others for each newcomer: asking all would make a cluster of n nodes n^3 peers' work."""
+
+    def turn(node: Node) -> str:
+        return hashlib.sha256(f"{work.operation.id} {node.id}".encode()).hexdigest()
+
+    return sorted((node for node in nodes.values() if node.id != probing.id), key=turn)[:_WITNESSES]
+
+
+async def _await_acquaintance(work: Work, asked: Sequence[Node]) -> None:
+    """Waits until the glusterds that run are connected to the newcomer and it to them, for a while.
 
     The one that probed knows the new peer at once, the others connect to it later; a volume that comes in between is
     refused, and leaves marks on its bricks.
+
+    Args:
+        work: The attempt at the operation.
+        asked: The member that probed, some others as witnesses, and the newcomer last.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ACQUAINTED_WITHIN_S
-    while not await _are_acquainted(work, members):
+    while not await _are_acquainted(work, asked):
         if loop.time() > deadline:
             # Not this operation's failure: the peer is in the pool, and some other connection is broken.
-            _log.warning("node.peers_not_connected", node=storage_hostname(members[-1]))
+            _log.warning("node.peers_not_connected", node=storage_hostname(asked[-1]))
             return
         await asyncio.sleep(_ACQUAINTANCE_PAUSE_S)
 
 
-async def _are_acquainted(work: Work, members: Sequence[Node]) -> bool:
+async def _are_acquainted(work: Work, asked: Sequence[Node]) -> bool:
     answers = await asyncio.gather(
-        *(
-            work.agents.call(manage_hostname(node), "GetGlusterd", executor_pb2.GetGlusterdRequest())
-            for node in members
-        ),
+        *(work.agents.call(manage_hostname(node), "GetGlusterd", executor_pb2.GetGlusterdRequest()) for node in asked),
         return_exceptions=True,
     )
-    seen = []
+    seen: list[GlusterdFacts | None] = []
     for answer in answers:
         if isinstance(answer, BaseException):
             if not isinstance(answer, BrickyardError):
                 raise answer
-        elif answer.glusterd.running:
-            seen.append(answer.glusterd)
+            seen.append(None)
+        else:
+            seen.append(answer.glusterd if answer.glusterd.running else None)
+    newcomer = seen[-1]
+    told = [glusterd for glusterd in seen if glusterd is not None]
     # Who probed knows the newcomer at once. A glusterd that nobody knows is not of this pool, and will not be met.
-    known = {peer.uuid for glusterd in seen for peer in glusterd.peers}
-    running = {glusterd.peer_uuid for glusterd in seen} & known
-    return all(
-        running <= {glusterd.peer_uuid, *(peer.uuid for peer in glusterd.peers if peer.connected)} for glusterd in seen
-    )
+    known = {peer.uuid for glusterd in told for peer in glusterd.peers}
+    running = {glusterd.peer_uuid for glusterd in told} & known
+    if not all(running <= _reached(glusterd) for glusterd in told):
+        return False
+    if newcomer is None or newcomer.peer_uuid not in known:
+        return True
+    # Of the members that were not asked the others tell which ones run, and the newcomer whether it has met them: it
+    # and they connect to each other when they are told of each other.
+    members = {uuid for glusterd in told if glusterd is not newcomer for uuid in _reached(glusterd)}
+    return members <= _reached(newcomer)
+
+
+def _reached(glusterd: GlusterdFacts) -> set[str]:
+    """Whom a glusterd is connected to, itself included."""
+    return {glusterd.peer_uuid, *(peer.uuid for peer in glusterd.peers if peer.connected)}
 
 
 class DeleteNode:

@@ -337,3 +337,39 @@ def test_a_source_without_an_id_is_known_by_its_bricks() -> None:
             lab.node(1).clone_volume(replace(CLONE, source_bricks=wrong))
     assert_no_traces(lab)
     assert_whole(lab, lab.node(1).clone_volume(replace(CLONE, source_bricks=bricks)))
+
+
+# --- copies that a Heketi made ----------------------------------------------------------------------------------------
+
+
+def with_the_id_of_its_source(lab: Ready) -> Copy:
+    copy = lab.node(1).clone_volume(CLONE)
+    lab.simulated(1).daemon.pool.volumes[COPY].options["user.heketi.id"] = VOLUME_ID
+    return copy
+
+
+def test_a_copy_with_the_id_of_its_source_is_known_by_its_bricks() -> None:
+    lab = grown()
+    copy = with_the_id_of_its_source(lab)
+    lab.node(2).delete_volume(COPY, COPY_ID, copy.bricks[:2])
+    assert COPY in lab.simulated(1).daemon.pool.volumes
+    lab.node(2).delete_volume(COPY, COPY_ID, copy.bricks)
+    assert COPY not in lab.simulated(1).daemon.pool.volumes
+
+
+def test_a_copy_gets_its_id_before_it_has_other_bricks() -> None:
+    lab = grown("bc")
+    copy = with_the_id_of_its_source(lab)
+    new = growth(lab, "c", name=COPY, volume_id=COPY_ID)
+    with pytest.raises(InternalError, match="belongs to"):
+        lab.node(1).add_bricks(new, rebalance=False)
+    lab.node(1).add_bricks(replace(new, known=copy.bricks), rebalance=False)
+    found = lab.node(3).get_volume(COPY)
+    assert found.options["user.heketi.id"] == COPY_ID
+    assert found.bricks == (*copy.bricks, *new.bricks)
+
+
+def test_another_volume_with_a_foreign_id_is_never_known_by_its_bricks() -> None:
+    lab = grown()
+    lab.node(2).delete_volume(SOURCE, COPY_ID, bricks_of(lab))
+    assert SOURCE in lab.simulated(1).daemon.pool.volumes
