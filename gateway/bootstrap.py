@@ -88,8 +88,30 @@ class GatewaySettings:
     facts_interval_s: float = 60.0
 
 
+# How long a client gets to end a TLS connection properly when the gateway stops; one that does not look does not.
+_GOODBYE_S = 1.0
+
+
 class _QuietServer(uvicorn.Server):
     """Leaves signals to the gateway, which has more than one server to stop."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn, without waiting for clients that keep an idle TLS connection."""
+        aborting = asyncio.create_task(self._abort_closing())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            aborting.cancel()
+
+    async def _abort_closing(self) -> None:
+        before: set[asyncio.Transport] = set()
+        while True:
+            await asyncio.sleep(_GOODBYE_S)
+            open_ones = [each.transport for each in self.server_state.connections]
+            closing = {each for each in open_ones if each is not None and each.is_closing()}
+            for transport in closing & before:
+                transport.abort()
+            before = closing
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -88,14 +88,16 @@ def test_tls_of_the_file(tmp_path: Path, credentials: Credentials) -> None:
             assert http.get("/hello").text == "Hello from Heketi"
             # As Heketi's test of TLS does it: a cluster with a body of {} and a node.
             assert http.post("/clusters", content="{}").status_code == 401
-        assert (
-            Rest(url, "My Secret", http=httpx.Client(base_url=url, verify=trusting)).made("/clusters", {})["nodes"]
-            == []
-        )
+        idle = httpx.Client(base_url=url, verify=trusting)
+        assert Rest(url, "My Secret", http=idle).made("/clusters", {})["nodes"] == []
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             httpx.get(f"{url}/hello")
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"{url.replace('https', 'http')}/hello")
+        # A client that keeps its connection, and does not look at it, is not waited for.
+        assert server.stop() == 0
+        assert "timeout graceful shutdown exceeded" not in server.log.read_text()
+        idle.close()
 
 
 def beside(stack: Stack) -> Sequence[str]:

@@ -384,3 +384,10 @@ def test_a_guessed_order_of_other_bricks_than_gluster_has_is_a_difference() -> N
         scene, books=replace(scene.books, volumes=tuple(replace(v, order_unknown=True) for v in scene.books.volumes))
     )
     assert Kind.BRICK_LIST_DIFFERS in kinds(compare(guessed))
+
+
+def test_a_copy_that_a_heketi_made_carries_the_id_of_its_source() -> None:
+    scene = with_volume(agreeing(clones=1), 1, volume_id=number("a", 0))
+    assert kinds(compare(scene)) == []
+    other = with_volume(scene, 1, bricks=(scene.seen[number("e", 0)].volumes or ())[1].bricks[::-1][:2])
+    assert Kind.VOLUME_ID_DIFFERS in kinds(compare(other))
