@@ -5,7 +5,7 @@ As in Heketi, a restart and SIGUSR2 end a mode; with several gateways each has i
 
 from enum import StrEnum
 
-from gateway.heketi import texts
+from gateway.heketi.texts import refusals
 
 _LOCAL = frozenset({"127.0.0.1", "::1"})
 _READS = frozenset({"GET", "HEAD"})
@@ -39,4 +39,4 @@ class AdminMode:
         if method in _READS or self.mode is Mode.NORMAL:
             return
         if self.mode is Mode.READ_ONLY or client_host not in _LOCAL:
-            raise texts.under_maintenance()
+            raise refusals.under_maintenance()

@@ -3,7 +3,7 @@
 import time
 from typing import Protocol
 
-from gateway.heketi import jwt, texts
+from gateway.heketi import jwt
 from gateway.heketi.admin import AdminMode
 from gateway.heketi.context import Context
 from gateway.heketi.http import (
@@ -23,6 +23,7 @@ from gateway.heketi.router import Elsewhere, Found, Router, Unknown, clean_path
 from gateway.heketi.routes import TABLE, capacity
 from gateway.heketi.routes import state as whole_state
 from gateway.heketi.settings import HeketiSettings
+from gateway.heketi.texts import errors, refusals
 from gateway.usecases import UseCases
 from gateway.usecases.health import HealthUseCases
 from gateway.usecases.state import StateUseCases
@@ -34,7 +35,7 @@ from services.common.logs import get_logger
 _log = get_logger()
 # What may be read without a token: exactly these paths, and only with GET.
 _OPEN = {
-    "/hello": Answer(200, texts.HELLO, ((b"content-type", b"text/plain; charset=UTF-8"),)),
+    "/hello": Answer(200, refusals.HELLO, ((b"content-type", b"text/plain; charset=UTF-8"),)),
     "/openapi.json": json_answer(DOCUMENT),
 }
 _WRONG_METHOD = Answer(405)
@@ -119,7 +120,7 @@ class HeketiApp:
                 return
             except Exception:  # noqa: BLE001 - the last line of defence; a client must get an answer
                 _log.exception("request.crashed", method=request.method, path=request.path)
-                answer = error_answer(texts.crashed(request_id))
+                answer = error_answer(refusals.crashed(request_id))
             name = f"{request.method} {request.route or 'other'}"
             span.end_with(str(answer.status), failed=answer.status >= 500, name=name)
         # Reads come by the thousand from pollers; what changes something or fails is worth a line.
@@ -149,7 +150,7 @@ class HeketiApp:
             self._check_token(request)
             self._context.admin.check(request.method, request.client_host)
             return await self._dispatch(request, query)
-        except texts.Refused as refused:
+        except refusals.Refused as refused:
             return error_answer(refused)
 
     def _check_token(self, request: Request) -> None:
@@ -168,7 +169,7 @@ class HeketiApp:
     async def _dispatch(self, request: Request, query: bytes) -> Answer:
         found = self._router.find(request.method, request.path)
         if isinstance(found, Unknown):
-            raise texts.unknown_path()
+            raise refusals.unknown_path()
         if isinstance(found, Elsewhere):
             return moved(found.path, query, with_body=request.method == "GET")
         if not isinstance(found, Found):
@@ -177,7 +178,7 @@ class HeketiApp:
         try:
             return await found.route.handler(request, self._context)
         except BrickyardError as error:
-            refused = texts.refused_by(error, found.route.action, found.target_id)
+            refused = errors.refused_by(error, found.route.action, found.target_id)
             if refused.status >= 500:
                 _log.warning("request.refused", reason=error.reason.value, message=error.message)
             raise refused from error

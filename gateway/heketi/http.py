@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from gateway.heketi import texts
+from gateway.heketi.texts import refusals
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -98,7 +98,7 @@ class Request:
             ClientGoneError: The client went away.
         """
         if self.declared_length > self._max_body_bytes:
-            raise texts.body_too_large(self._max_body_bytes)
+            raise refusals.body_too_large(self._max_body_bytes)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -108,7 +108,7 @@ class Request:
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
             if size > self._max_body_bytes:
-                raise texts.body_too_large(self._max_body_bytes)
+                raise refusals.body_too_large(self._max_body_bytes)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
@@ -128,7 +128,7 @@ def json_answer(body: bytes, status: int = 200) -> Answer:
     return Answer(status, body, (JSON_TYPE,))
 
 
-def error_answer(refused: texts.Refused) -> Answer:
+def error_answer(refused: refusals.Refused) -> Answer:
     """A refusal as plain text with the newline that Go's http.Error adds."""
     headers = _ERROR_HEADERS
     if refused.retry_after_s:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from gateway.heketi import go_json, texts
+from gateway.heketi import go_json
 from gateway.heketi.go_json import Shape, integer, text
 from gateway.heketi.settings import HeketiSettings
+from gateway.heketi.texts import refusals
 
 _DIGESTS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 # Known to Heketi's library and refused by Heketi; any other name is not known at all.
@@ -46,7 +47,7 @@ class Role(StrEnum):
 def check_role(role: Role, path: str) -> None:
     """Raises Refused unless the role may use the path: the user role has /volumes itself and nothing below it."""
     if role is not Role.ADMIN and path != "/volumes":
-        raise texts.not_admin()
+        raise refusals.not_admin()
 
 
 def authenticate(authorization: str | None, *, method: str, path: str, settings: HeketiSettings, now_s: int) -> Role:
@@ -65,7 +66,7 @@ def authenticate(authorization: str | None, *, method: str, path: str, settings:
     token = _token(authorization)
     segments = token.split(".")
     if len(segments) != 3:
-        raise texts.bad_token("token contains an invalid number of segments")
+        raise refusals.bad_token("token contains an invalid number of segments")
     header = _header(_decoded(segments[0]))
     claims = _claims(_decoded(segments[1]))
     digest = _digest(header)
@@ -74,22 +75,22 @@ def authenticate(authorization: str | None, *, method: str, path: str, settings:
     signed = token[: -len(segments[2]) - 1]
     expected = hmac.digest(key.encode(), signed.encode(), digest)
     if not hmac.compare_digest(expected, _decoded(segments[2])):
-        raise texts.bad_token("signature is invalid (client and server secrets may not match)")
+        raise refusals.bad_token("signature is invalid (client and server secrets may not match)")
     _check_times(claims, settings, now_s)
     asked = hashlib.sha256(f"{method}&{path}".encode("utf-8", "replace")).hexdigest()
     if not hmac.compare_digest(asked.encode(), claims["qsh"].encode("utf-8", "replace")):
-        raise texts.bad_qsh()
+        raise refusals.bad_qsh()
     return role
 
 
 def _token(authorization: str | None) -> str:
     if not authorization:
-        raise texts.no_token()
+        raise refusals.no_token()
     parts = authorization.split(" ")
     if len(parts) != 2 or parts[0].lower() != "bearer":
-        raise texts.bad_authorization()
+        raise refusals.bad_authorization()
     if not parts[1]:
-        raise texts.no_token()
+        raise refusals.no_token()
     return parts[1]
 
 
@@ -102,7 +103,7 @@ def _decoded(segment: str) -> bytes:
     bad = next((index for index, character in enumerate(bare) if character not in _BASE64_ALPHABET), len(bare))
     if bad == len(bare) and len(bare) % 4 != 1 and len(padded) - len(bare) <= 2:
         return base64.urlsafe_b64decode(padded)
-    raise texts.bad_token(f"illegal base64 data at input byte {bad}")
+    raise refusals.bad_token(f"illegal base64 data at input byte {bad}")
 
 
 def _header(text_bytes: bytes) -> Mapping[str, Any]:
@@ -110,9 +111,9 @@ def _header(text_bytes: bytes) -> Mapping[str, Any]:
     try:
         return go_json.read(text_bytes, {"alg": (lambda value, _before: value, None)})
     except go_json.SyntaxFault as fault:
-        raise texts.bad_token(str(fault)) from fault
+        raise refusals.bad_token(str(fault)) from fault
     except go_json.TypeFault as fault:
-        raise texts.bad_token(
+        raise refusals.bad_token(
             f"json: cannot unmarshal {fault.found} into Go value of type map[string]interface {{}}"
         ) from fault
 
@@ -123,28 +124,28 @@ def _claims(text_bytes: bytes) -> dict[str, Any]:
     except go_json.TypeFault as fault:
         field = f"HeketiJwtClaims.{fault.field}" if fault.field else "value"
         what = f"Go struct field {field}" if fault.field else f"Go {field}"
-        raise texts.bad_token(f"json: cannot unmarshal {fault.found} into {what} of type {fault.wanted}") from fault
+        raise refusals.bad_token(f"json: cannot unmarshal {fault.found} into {what} of type {fault.wanted}") from fault
     except go_json.SyntaxFault as fault:
-        raise texts.bad_token(str(fault)) from fault
+        raise refusals.bad_token(str(fault)) from fault
 
 
 def _digest(header: Mapping[str, Any]) -> str:
     name = header["alg"]
     if not isinstance(name, str):
-        raise texts.bad_token("signing method (alg) is unspecified.")
+        raise refusals.bad_token("signing method (alg) is unspecified.")
     if name in _OTHER_METHODS:
-        raise texts.bad_token(f"Unexpected signing method: {name}")
+        raise refusals.bad_token(f"Unexpected signing method: {name}")
     if name not in _DIGESTS:
-        raise texts.bad_token("signing method (alg) is unavailable.")
+        raise refusals.bad_token("signing method (alg) is unavailable.")
     return _DIGESTS[name]
 
 
 def _issuer(claims: Mapping[str, Any]) -> Role:
     issuer = claims["iss"]
     if not issuer:
-        raise texts.bad_token("Token missing iss claim")
+        raise refusals.bad_token("Token missing iss claim")
     if issuer not in {role.value for role in Role}:
-        raise texts.bad_token("Unknown user")
+        raise refusals.bad_token("Unknown user")
     return Role(issuer)
 
 
@@ -159,7 +160,7 @@ def _check_times(claims: Mapping[str, Any], settings: HeketiSettings, now_s: int
     if claims["nbf"] and now_s < claims["nbf"]:
         fault = "token is not valid yet"
     if fault:
-        raise texts.bad_token(fault)
+        raise refusals.bad_token(fault)
 
 
 def go_duration(seconds: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.heketi.context import Context
 from gateway.heketi.http import Answer, Request
-from gateway.heketi.texts import Action
+from gateway.heketi.texts.errors import Action
 
 Handler = Callable[[Request, Context], Awaitable[Answer]]
 _ID = "(?P<id>[A-Fa-f0-9]+)"

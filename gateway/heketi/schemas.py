@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.heketi import go_json, texts
+from gateway.heketi import go_json
 from gateway.heketi.go_json import Shape, boolean, float32, integer, nested, text, text_list, text_map
+from gateway.heketi.texts import refusals
 
 
 def _read(body: bytes, shape: Shape) -> dict[str, Any]:
@@ -13,22 +14,22 @@ def _read(body: bytes, shape: Shape) -> dict[str, Any]:
     try:
         return go_json.read(body, shape)
     except (go_json.SyntaxFault, go_json.TypeFault) as fault:
-        raise texts.unparsable() from fault
+        raise refusals.unparsable() from fault
 
 
 def _read_with_reason(body: bytes, shape: Shape) -> dict[str, Any]:
     """The same where Heketi tells why, in Go's words as far as they are known."""
     if not body.strip():
-        raise texts.unparsable_because("unexpected end of JSON input")
+        raise refusals.unparsable_because("unexpected end of JSON input")
     try:
         return go_json.read(body, shape)
     except go_json.TypeFault as fault:
         field = f"Go struct field .{fault.field}" if fault.field else "Go value"
-        raise texts.unparsable_because(
+        raise refusals.unparsable_because(
             f"json: cannot unmarshal {fault.found} into {field} of type {fault.wanted}"
         ) from fault
     except go_json.SyntaxFault as fault:
-        raise texts.unparsable_because(str(fault)) from fault
+        raise refusals.unparsable_because(str(fault)) from fault
 
 
 def admin_state(body: bytes) -> str:

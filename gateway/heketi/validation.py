@@ -8,10 +8,10 @@ import ipaddress
 import re
 from collections.abc import Mapping
 
-from gateway.heketi import texts
 from gateway.heketi.admin import Mode
 from gateway.heketi.log_levels import LEVELS
 from gateway.heketi.schemas import BlockVolumeBody, DeviceBody, NodeBody, StateBody, TagsBody, VolumeBody
+from gateway.heketi.texts import refusals
 from services.common.units import GIB, KIB
 
 STATES = ("online", "offline", "failed")
@@ -45,22 +45,22 @@ def _joined(errors: Mapping[str, str | None]) -> str:
 
 def _check(errors: Mapping[str, str | None]) -> None:
     if any(errors.values()):
-        raise texts.invalid(_joined(errors))
+        raise refusals.invalid(_joined(errors))
 
 
 def _count(value: int, maximum: int) -> str | None:
     """A required number from 1."""
     if value == 0:
-        return texts.BLANK
+        return refusals.BLANK
     if value < 1:
-        return texts.NOT_POSITIVE
+        return refusals.NOT_POSITIVE
     return f"must be no greater than {maximum}" if value > maximum else None
 
 
 def _uuid(value: str) -> str | None:
     """A required id; upper-case digits pass here and are found nowhere later."""
     if not value:
-        return texts.BLANK
+        return refusals.BLANK
     return None if _UUID.fullmatch(value) else f"{value} is not a valid UUID"
 
 
@@ -75,7 +75,7 @@ def _is_host(host: str) -> bool:
 
 def _hosts(hosts: tuple[str, ...], kind: str) -> str | None:
     if not hosts:
-        return texts.BLANK
+        return refusals.BLANK
     if all(map(_is_host, hosts)):
         return None
     return f"[{' '.join(hosts)}] is not a valid {kind} hostname"
@@ -111,10 +111,10 @@ def check_node(node: NodeBody) -> None:
 
 def check_device(device: DeviceBody) -> None:
     """Raises Refused unless the device can be one."""
-    name = None if _DEVICE_NAME.fullmatch(device.name) else texts.BAD_FORMAT
+    name = None if _DEVICE_NAME.fullmatch(device.name) else refusals.BAD_FORMAT
     _check(
         {
-            "name": name if device.name else texts.BLANK,
+            "name": name if device.name else refusals.BLANK,
             "node": _uuid(device.node),
             "tags": _tags(device.tags),
         }
@@ -125,35 +125,35 @@ def check_state(wanted: StateBody) -> None:
     """Raises Refused unless state and heal check are known; the heal check is looked at first and alone."""
     check_healcheck(wanted.healcheck)
     if not wanted.state:
-        raise texts.invalid(f"state: {texts.BLANK}.")
+        raise refusals.invalid(f"state: {refusals.BLANK}.")
     if wanted.state not in STATES:
-        raise texts.invalid(f"state: {wanted.state} is not valid state.")
+        raise refusals.invalid(f"state: {wanted.state} is not valid state.")
 
 
 def check_healcheck(wanted: str) -> None:
     """Raises Refused unless it is "enable", "disable" or empty."""
     if wanted not in _HEAL_CHECKS:
-        raise texts.invalid(f"healcheck: {wanted} is not valid heal info check.")
+        raise refusals.invalid(f"healcheck: {wanted} is not valid heal info check.")
 
 
 def check_tags(change: TagsBody) -> None:
     """Raises Refused unless this is a change of tags; the names of a deletion follow the same rules."""
-    kind = None if change.change_type in TAG_CHANGES else texts.BAD_VALUE
-    _check({"change_type": kind if change.change_type else texts.BLANK, "tags": _tags(change.tags)})
+    kind = None if change.change_type in TAG_CHANGES else refusals.BAD_VALUE
+    _check({"change_type": kind if change.change_type else refusals.BLANK, "tags": _tags(change.tags)})
 
 
 def check_volume(volume: VolumeBody) -> None:
     """Raises Refused unless a volume of this kind can be asked for, in Heketi's order of checks."""
     named_well = not volume.name or _VOLUME_NAME.fullmatch(volume.name)
-    _check({"name": None if named_well else texts.BAD_FORMAT, "size": _count(volume.size, _MAX_SIZE_GIB)})
+    _check({"name": None if named_well else refusals.BAD_FORMAT, "size": _count(volume.size, _MAX_SIZE_GIB)})
     if volume.gid < 0:
-        raise texts.Refused(400, "Bad group id less than zero")
+        raise refusals.Refused(400, "Bad group id less than zero")
     if volume.gid >= _GID_LIMIT:
-        raise texts.Refused(400, "Bad group id equal or greater than 2**32")
+        raise refusals.Refused(400, "Bad group id equal or greater than 2**32")
     if volume.durability_type not in DURABILITY_TYPES:
-        raise texts.Refused(400, "Unknown durability type")
+        raise refusals.Refused(400, "Unknown durability type")
     if volume.snapshot_enable and not 1 <= volume.snapshot_factor <= _MAX_SNAPSHOT_FACTOR:
-        raise texts.Refused(400, "Invalid snapshot factor")
+        raise refusals.Refused(400, "Invalid snapshot factor")
     _check_counts(volume)
 
 
@@ -161,11 +161,11 @@ def _check_counts(volume: VolumeBody) -> None:
     """Counts that the durability does not use are kept and shown, so they only have to be counts at all."""
     replicates = volume.durability_type == "replicate"
     if not 0 <= volume.replica <= (_MAX_REPLICA if replicates else _INT32_MAX):
-        raise texts.Refused(400, "Invalid replica value")
+        raise refusals.Refused(400, "Invalid replica value")
     counts = (volume.disperse_data, volume.disperse_redundancy)
     disperses = volume.durability_type == "disperse"
     if (disperses and counts not in _DISPERSE_COUNTS) or not all(0 <= count <= _INT32_MAX for count in counts):
-        raise texts.Refused(400, f"Invalid dispersion combination: {counts[0]}+{counts[1]}")
+        raise refusals.Refused(400, f"Invalid dispersion combination: {counts[0]}+{counts[1]}")
 
 
 def minimum_size_bytes(volume: VolumeBody, min_brick_size_bytes: int) -> int:
@@ -177,7 +177,7 @@ def check_size(volume: VolumeBody, min_brick_size_bytes: int) -> None:
     """Raises Refused when the volume is below the smallest one of its durability."""
     minimum = minimum_size_bytes(volume, min_brick_size_bytes)
     if volume.size * GIB < minimum:
-        raise texts.volume_too_small(volume.size, minimum // KIB)
+        raise refusals.volume_too_small(volume.size, minimum // KIB)
 
 
 def check_expand_size(added_gib: int) -> None:
@@ -196,13 +196,13 @@ def check_cleanup(operation_ids: tuple[str, ...]) -> None:
 
 def check_clone_name(name: str) -> None:
     """Raises Refused unless a copy can have this name."""
-    _check({"name": None if not name or _VOLUME_NAME.fullmatch(name) else texts.BAD_FORMAT})
+    _check({"name": None if not name or _VOLUME_NAME.fullmatch(name) else refusals.BAD_FORMAT})
 
 
 def check_admin_state(wanted: str) -> None:
     """Raises Refused unless there is such an administrative mode."""
     known = wanted in {mode.value for mode in Mode}
-    _check({"state": (None if known else texts.BAD_VALUE) if wanted else texts.BLANK})
+    _check({"state": (None if known else refusals.BAD_VALUE) if wanted else refusals.BLANK})
 
 
 def checked_log_level(levels: Mapping[str, str]) -> str:
@@ -212,10 +212,10 @@ def checked_log_level(levels: Mapping[str, str]) -> str:
         Refused: There is no such level, or no such logger.
     """
     if "glusterfs" not in levels:
-        raise texts.foreign_logger()
+        raise refusals.foreign_logger()
     level = levels["glusterfs"]
     if level and level not in LEVELS:
-        raise texts.unknown_log_level(level)
+        raise refusals.unknown_log_level(level)
     return level
 
 
@@ -227,7 +227,7 @@ def check_block_volume(volume: BlockVolumeBody) -> None:
     _check(
         {
             "hacount": hosts,
-            "name": None if named_well else texts.BAD_FORMAT,
+            "name": None if named_well else refusals.BAD_FORMAT,
             "size": _count(volume.size, _MAX_SIZE_GIB),
         }
     )
@@ -240,4 +240,4 @@ def check_new_size(size_gib: int) -> None:
 
 def check_restriction(restriction: str) -> None:
     """Raises Refused unless it can be asked for: what an update locks, nobody else can lock so."""
-    _check({"restriction": None if restriction in {"", "locked"} else texts.BAD_VALUE})
+    _check({"restriction": None if restriction in {"", "locked"} else refusals.BAD_VALUE})

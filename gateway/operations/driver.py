@@ -16,7 +16,13 @@ from gateway.operations.moves import Moves
 from gateway.operations.settings import EngineSettings
 from gateway.operations.work import Kind, Progress, Trail, Work
 from services.common.channels import call_aio
-from services.common.errors import AbortedError, BrickyardError, TimeLimitError, UnavailableError
+from services.common.errors import (
+    AbortedError,
+    BrickyardError,
+    FailedPreconditionError,
+    TimeLimitError,
+    UnavailableError,
+)
 from services.common.logs import get_logger
 from services.common.reasons import Reason
 
@@ -50,6 +56,10 @@ class Surroundings:
     plan_again: PlanAgain
     adopt: Callable[[operation_pb2.Operation], None]
     moves: Moves | None = None
+
+
+class _EndedElsewhereError(Exception):
+    """Somebody else has brought the operation to its end: a device was forgotten with what was to be removed there."""
 
 
 def lease_of(settings: EngineSettings) -> Duration:
@@ -99,6 +109,8 @@ class Driver:
                 log.warning("operation.failing", reason=failure.reason, message=failure.message)
                 await self._take_back(failure)
             log.info("operation.ended", failed=failure is not None)
+        except _EndedElsewhereError as error:
+            log.info("operation.ended_elsewhere", message=str(error))
         except BrickyardError as error:
             # The topology does not answer or has given the operation to somebody else: the lease decides who goes on.
             log.warning("operation.dropped", reason=error.reason.value, message=error.message)
@@ -297,6 +309,10 @@ class Driver:
         while True:
             try:
                 return await call_aio(method, request)
+            except FailedPreconditionError as error:
+                if error.reason is Reason.OPERATION_ENDED:
+                    raise _EndedElsewhereError(error.message) from error
+                raise
             except (UnavailableError, TimeLimitError) as error:
                 _log.warning("engine.topology_unreachable", message=error.message)
             await asyncio.sleep(_TOPOLOGY_PAUSE_S)
@@ -320,6 +336,9 @@ class Driver:
                 continue
             try:
                 await self._update(state=state, progress=progress)
+            except _EndedElsewhereError:
+                _log.warning("operation.progress_refused", operation_id=work.operation.id, reason="OPERATION_ENDED")
+                return
             except BrickyardError as error:
                 # A lost lease ends the whole attempt, through the renewal; progress itself is never worth a failure.
                 _log.warning("operation.progress_refused", operation_id=work.operation.id, reason=error.reason.value)

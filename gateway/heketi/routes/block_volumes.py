@@ -1,12 +1,13 @@
 """Block volumes, and whether hosting volumes take new ones."""
 
 from brickyard.topology.v1 import volume_pb2
-from gateway.heketi import render, schemas, texts, validation
+from gateway.heketi import render, schemas, validation
 from gateway.heketi.context import Context
 from gateway.heketi.http import Answer, Request, accepted, json_answer
 from gateway.heketi.router import Route
 from gateway.heketi.routes.ids import known_form
-from gateway.heketi.texts import Action
+from gateway.heketi.texts import refusals
+from gateway.heketi.texts.errors import Action
 from gateway.usecases import NewBlockVolume
 from services.common.ids import is_id
 from services.common.units import GIB
@@ -25,9 +26,9 @@ async def create(request: Request, context: Context) -> Answer:
         # What can not be an id is no cluster's; the use case would call it a malformed request.
         if not is_id(cluster_id):
             raise (
-                texts.cluster_not_in_request(cluster_id)
+                refusals.cluster_not_in_request(cluster_id)
                 if await context.use_cases.list_clusters()
-                else (texts.no_clusters())
+                else (refusals.no_clusters())
             )
     operation = await context.use_cases.create_block_volume(
         NewBlockVolume(

@@ -5,7 +5,7 @@ from gateway.heketi.context import Context
 from gateway.heketi.http import Answer, Request, accepted
 from gateway.heketi.router import Route
 from gateway.heketi.routes.ids import known_form
-from gateway.heketi.texts import Action
+from gateway.heketi.texts.errors import Action
 
 
 async def evict(request: Request, context: Context) -> Answer:

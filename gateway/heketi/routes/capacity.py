@@ -4,11 +4,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from brickyard.topology.v1 import device_pb2, health_pb2, volume_pb2
-from gateway.heketi import texts
 from gateway.heketi.go_json import write
 from gateway.heketi.http import Answer, Request, json_answer
 from gateway.heketi.router import Handler, Route
 from gateway.heketi.routes.ids import known_form
+from gateway.heketi.texts import refusals
 from gateway.usecases.health import DEFAULT_DURABILITY, DiskStatus, HealthUseCases, SilentNode, SizeQuestion
 from services.common.units import GIB, KIB
 
@@ -106,10 +106,10 @@ def size_question(cluster_id: str, query: bytes) -> SizeQuestion:
     asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     unknown = [key for key in asked if key not in _KEYS]
     if unknown:
-        raise texts.Refused(400, f"{unknown[0]}: unknown; known are {', '.join(_KEYS)}")
+        raise refusals.Refused(400, f"{unknown[0]}: unknown; known are {', '.join(_KEYS)}")
     word = asked.get("durability", "replicate")
     if word not in _TYPES:
-        raise texts.Refused(400, f"durability: {word!r} is none of {', '.join(_TYPES)}")
+        raise refusals.Refused(400, f"durability: {word!r} is none of {', '.join(_TYPES)}")
     durability = volume_pb2.Durability(type=_TYPES[word])
     if word == "replicate":
         durability.replica_count = _number(asked, "replica", _DEFAULT_REPLICA)
@@ -128,7 +128,7 @@ def size_question(cluster_id: str, query: bytes) -> SizeQuestion:
 def _number(asked: dict[str, str], key: str, default: int) -> int:
     text = asked.get(key, str(default))
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
-        raise texts.Refused(400, f"{key}: {text!r} is no number from 1 to 1000")
+        raise refusals.Refused(400, f"{key}: {text!r} is no number from 1 to 1000")
     return int(text)
 
 
@@ -138,5 +138,5 @@ def _factor(text: str) -> float:
     except ValueError:
         factor = 0.0
     if not 1.0 <= factor <= 100.0:
-        raise texts.Refused(400, f"snapshot-factor: {text!r} is no number from 1 to 100")
+        raise refusals.Refused(400, f"snapshot-factor: {text!r} is no number from 1 to 100")
     return factor

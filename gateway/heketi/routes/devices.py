@@ -7,7 +7,7 @@ from gateway.heketi.http import Answer, Request, accepted, accepted_page, json_a
 from gateway.heketi.router import Route
 from gateway.heketi.routes.ids import known_form
 from gateway.heketi.routes.tagging import change_tags
-from gateway.heketi.texts import Action
+from gateway.heketi.texts.errors import Action
 from gateway.usecases import NewDevice
 from services.common.errors import NotFoundError
 from services.common.ids import is_id

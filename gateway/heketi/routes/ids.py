@@ -1,7 +1,7 @@
 """Ids in paths and bodies."""
 
-from gateway.heketi import texts
 from gateway.heketi.http import Request
+from gateway.heketi.texts import refusals
 from services.common.ids import is_id
 
 
@@ -12,5 +12,5 @@ def known_form(request: Request) -> str:
         Refused: No object can have such an id: Heketi's route takes any hex number, but finds only its own form.
     """
     if not is_id(request.target_id):
-        raise texts.unknown_id()
+        raise refusals.unknown_id()
     return request.target_id

@@ -2,12 +2,13 @@
 
 import time
 
-from gateway.heketi import pending, schemas, texts, validation
+from gateway.heketi import pending, schemas, validation
 from gateway.heketi.context import Context
 from gateway.heketi.go_json import write
 from gateway.heketi.http import Answer, Request, accepted, json_answer
 from gateway.heketi.router import Route
 from gateway.heketi.routes.queue import DONE_ENTRY
+from gateway.heketi.texts import refusals
 
 
 async def info(_request: Request, context: Context) -> Answer:
@@ -29,7 +30,7 @@ async def details(request: Request, context: Context) -> Answer:
     for operation in known:
         if operation.id == request.target_id:
             return json_answer(write(pending.details(operation, time.time(), known)))
-    raise texts.no_pending_operation(request.target_id)
+    raise refusals.no_pending_operation(request.target_id)
 
 
 async def clean_up(request: Request, context: Context) -> Answer:

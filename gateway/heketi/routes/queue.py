@@ -1,11 +1,11 @@
 """The queue: how a client learns what became of a change. An entry is an operation, its id the operation's."""
 
 from brickyard.topology.v1 import operation_pb2
-from gateway.heketi import texts
 from gateway.heketi.context import Context
 from gateway.heketi.http import Answer, Request, see_other
 from gateway.heketi.router import Route
 from gateway.heketi.routes.ids import known_form
+from gateway.heketi.texts import failures, refusals
 
 # Where clients find what an operation made; after all others there is nothing to look at.
 _RESULTS = {
@@ -33,7 +33,7 @@ async def poll(request: Request, context: Context) -> Answer:
         result = _RESULTS.get(operation.kind)
         return Answer(204) if result is None else see_other(result + operation.target_id)
     # A stalled operation has failed for good; it only waits for a node to clean up, which may take days.
-    raise texts.Refused(500, texts.failure_text(operation))
+    raise refusals.Refused(500, failures.failure_text(operation))
 
 
 ROUTES = (Route("GET", "/queue/{id}", poll),)

@@ -1,13 +1,15 @@
 """Volumes."""
 
 from brickyard.topology.v1 import volume_pb2
-from gateway.heketi import render, schemas, texts, validation
+from gateway.heketi import render, schemas, validation
 from gateway.heketi.context import Context
 from gateway.heketi.http import Answer, Request, accepted, json_answer
 from gateway.heketi.router import Route
 from gateway.heketi.routes.ids import known_form
 from gateway.heketi.schemas import VolumeBody
-from gateway.heketi.texts import Action, Refused
+from gateway.heketi.texts import refusals
+from gateway.heketi.texts.errors import Action
+from gateway.heketi.texts.refusals import Refused
 from gateway.usecases import NewVolume
 from services.common.errors import NotFoundError
 from services.common.ids import is_id
@@ -50,10 +52,10 @@ async def _check_clusters_and_size(asked: VolumeBody, context: Context) -> None:
 async def _check_clusters(asked: VolumeBody, context: Context) -> None:
     known = {cluster.id for cluster in await context.use_cases.list_clusters()}
     if not known:
-        raise texts.no_clusters()
+        raise refusals.no_clusters()
     for cluster_id in asked.clusters:
         if cluster_id not in known:
-            raise texts.cluster_not_in_request(cluster_id)
+            raise refusals.cluster_not_in_request(cluster_id)
 
 
 def _new_volume(asked: VolumeBody) -> NewVolume:
@@ -115,7 +117,7 @@ async def delete(request: Request, context: Context) -> Answer:
         pass
     else:
         if volume.name == _DATABASE_VOLUME:
-            raise texts.database_volume()
+            raise refusals.database_volume()
     operation = await context.use_cases.delete_volume(volume_id, request_id=request.idempotency_key)
     return accepted(operation.id)
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.heketi.jwt import Role, authenticate, go_duration
 from gateway.heketi.settings import HeketiSettings
-from gateway.heketi.texts import Refused
+from gateway.heketi.texts.refusals import Refused
 from tests.unit.gateway_heketi.client import ADMIN_KEY, USER_KEY, Client, make_token, qsh
 
 NOW = 1_700_000_000

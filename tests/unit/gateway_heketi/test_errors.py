@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from brickyard.topology.v1 import operation_pb2
-from gateway.heketi.texts import Action, failure_text, refused_by
+from gateway.heketi.texts.errors import Action, refused_by
+from gateway.heketi.texts.failures import failure_text
 from services.common import errors
 from services.common.errors import (
     AbortedError,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.heketi.admin import AdminMode, Mode
-from gateway.heketi.texts import Refused
+from gateway.heketi.texts.refusals import Refused
 from services.common.logs import level_of_logs, set_level_of_logs
 from tests.unit.gateway_heketi.client import Client
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import structlog
 
 from brickyard.topology.v1 import operation_pb2
 from gateway.operations.engine import has_ended
@@ -380,5 +381,24 @@ def test_housekeeping_goes_on_after_a_surprise() -> None:
             abandoned = operation("delete_volume", attempt=2)
             scene.operations.abandoned.append(abandoned)
             await until(lambda: abandoned.state == SUCCEEDED)
+
+    run(scenario())
+
+
+def test_an_operation_that_somebody_else_has_ended_is_let_go() -> None:
+    """A clean-up whose device was forgotten: nothing of it failed, and nothing is to be taken back."""
+
+    async def scenario() -> None:
+        async with Scene() as scene:
+            scene.operations.failures["CommitOperation"] = [
+                FailedPreconditionError(Reason.OPERATION_ENDED, "operation has succeeded already")
+            ]
+            with structlog.testing.capture_logs() as lines:
+                await scene.begin()
+                await until(lambda: not scene.engine.in_flight_count)
+            events = [line["event"] for line in lines]
+            assert "operation.ended_elsewhere" in events
+            assert not {"operation.failing", "operation.dropped", "operation.crashed"} & set(events)
+            assert scene.operations.calls("UpdateOperation") == scene.operations.calls("AbortOperation") == []
 
     run(scenario())

@@ -1,7 +1,4 @@
-"""All texts of the dialect, and the one mapping from our errors to Heketi's statuses and texts. Pure.
-
-Heketi's text always comes first; where we know more, our explanation follows on further lines.
-"""
+"""The one mapping from errors that use cases raise to Heketi's statuses and texts. Pure."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,39 +6,20 @@ from enum import Enum, auto
 
 import grpc
 
-from brickyard.topology.v1 import operation_pb2
-from gateway.heketi import block_texts
+from gateway.heketi.texts import blocks
+from gateway.heketi.texts.refusals import (
+    NO_REPLACEMENT,
+    PENDING_CONFLICT,
+    RETRY_AFTER_S,
+    Refused,
+    cluster_not_in_request,
+    explained,
+    no_clusters,
+    unknown_id,
+)
 from services.common.errors import BrickyardError
 from services.common.reasons import Reason
 from services.common.units import KIB
-
-HELLO = b"Hello from Heketi"
-PENDING_CONFLICT = "The target exists, contains other items, or is in use."
-NO_REPLACEMENT = "No Replacement was found for resource requested to be removed"
-# Heketi sent no Retry-After; its clients honour one, and volumes take seconds.
-RETRY_AFTER_S = 5
-
-# What ozzo-validation says, and Heketi's own rules.
-BLANK = "cannot be blank"
-NOT_POSITIVE = "must be no less than 1"
-BAD_FORMAT = "must be in a valid format"
-BAD_VALUE = "must be a valid value"
-
-
-class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
-    """A request is answered with an error.
-
-    Attributes:
-        status: HTTP status.
-        text: Body without the final newline.
-        retry_after_s: When to come again, in seconds; None = no such hint.
-    """
-
-    def __init__(self, status: int, text: str, retry_after_s: int | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-        self.retry_after_s = retry_after_s
 
 
 class Action(Enum):
@@ -62,117 +40,6 @@ class Action(Enum):
     EXPAND_BLOCK_VOLUME = auto()
     SET_BLOCK_RESTRICTION = auto()
 
-
-def unknown_path() -> Refused:
-    """No route has such a path."""
-    return Refused(404, "Invalid path or request")
-
-
-def unknown_id() -> Refused:
-    """The path names an object that does not exist."""
-    return Refused(404, "Id not found")
-
-
-def no_pending_operation(operation_id: str) -> Refused:
-    """The operation does not exist, has ended, or is of a kind that Heketi has none for."""
-    return Refused(404, f"Id not found: {operation_id}")
-
-
-def unparsable() -> Refused:
-    """The body is no JSON, or a field has the wrong type."""
-    return Refused(422, "request unable to be parsed")
-
-
-def unparsable_because(why: str) -> Refused:
-    """The same, told with the reason and as 400: Heketi's answer on two routes."""
-    return Refused(400, f"request unable to be parsed: {why}")
-
-
-def under_maintenance() -> Refused:
-    """The administrative mode does not take changes, or not from there."""
-    return Refused(503, "Service disabled for maintenance")
-
-
-def foreign_logger() -> Refused:
-    """A log level was given for a logger that does not exist."""
-    return Refused(422, 'Only "glusterfs" logger may be modified')
-
-
-def unknown_log_level(level: str) -> Refused:
-    """There is no such log level."""
-    return Refused(422, f"invalid log level: {level}")
-
-
-def body_too_large(limit: int) -> Refused:
-    """The body is above our limit; Heketi has none."""
-    return Refused(413, f"request body is larger than {limit} bytes")
-
-
-def invalid(errors: str) -> Refused:
-    """The fields of the body break their rules."""
-    return Refused(400, f"validation failed: {errors}")
-
-
-def no_token() -> Refused:
-    """No Authorization header."""
-    return Refused(401, "Required authorization token not found")
-
-
-def bad_authorization() -> Refused:
-    """An Authorization header that is not a bearer token."""
-    return Refused(400, "Authorization header format must be Bearer {token}")
-
-
-def bad_token(why: str) -> Refused:
-    """A token that does not hold."""
-    return Refused(401, f"Invalid JWT token: {why}")
-
-
-def bad_qsh() -> Refused:
-    """A token for another request."""
-    return Refused(401, "Invalid qsh claim in token")
-
-
-def not_admin() -> Refused:
-    """The user role asks for more than /volumes."""
-    return Refused(401, "Administrator access required")
-
-
-def database_volume() -> Refused:
-    """The volume that held Heketi's own database."""
-    return Refused(409, "Cannot delete volume containing the Heketi database")
-
-
-def cluster_not_in_request(cluster_id: str) -> Refused:
-    """A volume is to be made in a cluster that does not exist."""
-    return Refused(400, f"Cluster id {cluster_id} not found")
-
-
-def no_clusters() -> Refused:
-    """A volume is to be made, and there is no cluster at all."""
-    return Refused(400, "No clusters configured")
-
-
-def volume_too_small(size_gib: int, minimum_kib: int) -> Refused:
-    """A volume below the smallest bricks that its durability needs."""
-    return Refused(
-        400,
-        f"Requested volume size ({size_gib} GB) is smaller than the minimum supported volume size ({minimum_kib})",
-    )
-
-
-def crashed(request_id: str) -> Refused:
-    """Our own fault. Heketi sent a stack trace; ours is in the log."""
-    return Refused(500, f"internal error; the gateway's log has the details under request id {request_id}")
-
-
-def _explained(first: str, message: str) -> str:
-    """Heketi's text, and on further lines what `message` says beyond it."""
-    rest = message.removeprefix(first).lstrip(":; \n").rstrip()
-    return f"{first}\n{rest}" if rest else first
-
-
-# --- errors that are raised by a use case -----------------------------------------------------------------------------
 
 _Text = Callable[[BrickyardError, str], str]
 
@@ -231,7 +98,7 @@ def _allocation_reason(reason: str, message: str, known: Mapping[str, object]) -
 def _allocation(error: BrickyardError, _target: str) -> str:
     first = _allocation_reason(error.reason, error.message, error.metadata)
     explains = error.reason in _ALLOCATION_REASONS
-    return f"Failed to allocate new volume: {_explained(first, error.message) if explains else first}"
+    return f"Failed to allocate new volume: {explained(first, error.message) if explains else first}"
 
 
 # What stops an expansion is told apart from no space, other than on create (Heketi's rule; the two spaces are its own).
@@ -245,7 +112,7 @@ def _expansion(error: BrickyardError, _target: str) -> str:
     stop = error.metadata.get("stopped_by") or error.reason.value
     first = _EXPANSION_REASONS.get(stop) or _allocation_reason(error.reason, error.message, error.metadata)
     explains = error.reason in _ALLOCATION_REASONS
-    return f"Failed to allocate volume expansion: {_explained(first, error.message) if explains else first}"
+    return f"Failed to allocate volume expansion: {explained(first, error.message) if explains else first}"
 
 
 def _clone_refused(error: BrickyardError, target: str) -> str:
@@ -254,7 +121,7 @@ def _clone_refused(error: BrickyardError, target: str) -> str:
 
 
 def _no_replacement(error: BrickyardError, _target: str) -> str:
-    return _explained(NO_REPLACEMENT, error.message)
+    return explained(NO_REPLACEMENT, error.message)
 
 
 def _eviction_refused(error: BrickyardError, _target: str) -> str:
@@ -262,25 +129,25 @@ def _eviction_refused(error: BrickyardError, _target: str) -> str:
 
 
 def _block_allocation(error: BrickyardError, _target: str) -> str:
-    first = block_texts.create_reason(error)
+    first = blocks.create_reason(error)
     if first is None:
         first = _allocation_reason(error.reason, error.message, error.metadata)
     whole = error.reason in {Reason.BLOCK_HOSTING_TOO_SMALL, Reason.BLOCK_HOSTING_DISABLED}
-    return f"Failed to allocate new block volume: {first if whole else _explained(first, error.message)}"
+    return f"Failed to allocate new block volume: {first if whole else explained(first, error.message)}"
 
 
 def _block_expansion(error: BrickyardError, _target: str) -> str:
     prefix = "Failed to allocate block volume expansion: "
-    first = block_texts.expand_reason(error)
+    first = blocks.expand_reason(error)
     if first is not None:
         return f"{prefix}{first}"
     first = _allocation_reason(error.reason, error.message, error.metadata)
     busy = error.reason is Reason.TARGET_BUSY
-    return f"{prefix}{first if busy else _explained(first, error.message)}"
+    return f"{prefix}{first if busy else explained(first, error.message)}"
 
 
 def _restriction(error: BrickyardError, _target: str) -> str:
-    why = PENDING_CONFLICT if error.reason is Reason.TARGET_BUSY else block_texts.restriction_reason(error)
+    why = PENDING_CONFLICT if error.reason is Reason.TARGET_BUSY else blocks.restriction_reason(error)
     return f"Failed to set block restriction: {why}"
 
 
@@ -300,14 +167,15 @@ def _no_cluster_takes_it(error: BrickyardError, _target: str) -> str:
         clusters = {}
     for cluster_id, why in sorted(clusters.items()):
         lines.append(f"Cluster {cluster_id}: {_allocation_reason(why['reason'], why['message'], why)}")
-    return _explained(f"Failed to allocate new volume: {chr(10).join(lines)}", error.message)
+    return explained(f"Failed to allocate new volume: {chr(10).join(lines)}", error.message)
 
 
 def _path_in_use(error: BrickyardError, _target: str) -> str:
-    return _has_data(error.metadata.get("path", ""), error.message)
+    return has_data(error.metadata.get("path", ""), error.message)
 
 
-def _has_data(path: str, why: str) -> str:
+def has_data(path: str, why: str) -> str:
+    """Why a disk is not taken; what the agent says in Heketi's words already stays."""
     if why.startswith(("Initializing device ", "Can not destroy device, ")):
         # The agent tells apart what Heketi tells apart, in Heketi's words.
         return why
@@ -443,38 +311,3 @@ def refused_by(error: BrickyardError, action: Action, target_id: str) -> Refused
     )
     status, text = found
     return Refused(status, text(error, target_id), RETRY_AFTER_S if status in {429, 503} else None)
-
-
-# --- errors that an operation ended with ------------------------------------------------------------------------------
-
-
-def failure_text(operation: operation_pb2.Operation) -> str:
-    """How Heketi says through the queue why an operation failed."""
-    spec, error = operation.spec, operation.error
-    kind = spec.WhichOneof("kind")
-    if kind == "add_device":
-        return _device_failure(spec.add_device.device.path, error)
-    if error.reason == Reason.REPLACEMENT_NOT_FOUND:
-        known = error.metadata
-        if kind == "set_device_state":
-            first = (
-                f"Unable to delete device [{spec.set_device_state.device_id}] as no device was found to replace it: "
-            )
-            return _explained(f"{first}{NO_REPLACEMENT}", error.message.removeprefix(NO_REPLACEMENT))
-        if kind == "set_node_state" and "device_id" in known:
-            first = (
-                f"Unable to remove node [{spec.set_node_state.node_id}] "
-                f"as no device was found to replace device [{known['device_id']}]"
-            )
-            return _explained(first, error.message)
-    if error.reason == Reason.TARGET_BUSY:
-        return PENDING_CONFLICT
-    return error.message or f"the operation failed: {error.reason or 'no reason is recorded'}"
-
-
-def _device_failure(path: str, error: operation_pb2.OperationError) -> str:
-    if error.reason == Reason.DEVICE_ALREADY_KNOWN and "device_id" in error.metadata:
-        return f"Device already in use (ID: {error.metadata['device_id']})"
-    if error.reason in {Reason.DEVICE_IN_USE, Reason.LVM_FAILED}:
-        return _has_data(path, error.message)
-    return error.message

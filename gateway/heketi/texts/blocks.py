@@ -1,4 +1,4 @@
-"""Heketi's reasons about block volumes and what hosts them; sizes in GiB. Pure. Their mapping is in `texts`."""
+"""Heketi's reasons about block volumes and what hosts them; sizes in GiB. Pure. Their mapping is in `errors`."""
 
 from services.common.errors import BrickyardError
 from services.common.reasons import Reason
