@@ -59,11 +59,15 @@ def address_flags(state: Path) -> list[str]:
     return [argument for name, address in _sockets(state).items() for argument in (f"--{name}", address)]
 
 
-def start_around_gateway(state: Path, simulated: SimulatedNodes, log_flags: Sequence[str]) -> Iterator[Child]:
+def start_around_gateway(
+    state: Path, simulated: SimulatedNodes, log_flags: Sequence[str], *, topology_flags: Sequence[str] = ()
+) -> Iterator[Child]:
     """Starts topology, allocator and the simulated agents, each when it is asked for, on sockets in `state`."""
     sockets = _sockets(state)
     database = ["--database", f"sqlite:///{state}/topology.db"]
-    yield start("topology", "services.topology", ["--listen", sockets["topology"], *database, *log_flags])
+    yield start(
+        "topology", "services.topology", ["--listen", sockets["topology"], *database, *log_flags, *topology_flags]
+    )
     topology = ["--topology", sockets["topology"]]
     yield start("allocator", "services.allocator", ["--listen", sockets["allocator"], *topology, *log_flags])
     simulate = ["--simulate", str(simulated.nodes), "--simulate-disks", str(simulated.disks)]

@@ -104,6 +104,20 @@ Example:
 @click.option(
     "--max-volumes-per-cluster", type=click.IntRange(0), default=1000, show_default=True, help="See brickyard-gateway."
 )
+@click.option(
+    "--auto-evict-after-minutes",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="See brickyard-topology.",
+)
+@click.option(
+    "--auto-evict-max-down-percent",
+    type=click.FloatRange(0, 100),
+    default=34.0,
+    show_default=True,
+    help="See brickyard-topology.",
+)
 @click.option("--log-level", default="warning", show_default=True, help="Least severity that the processes log.")
 def serve(
     *,
@@ -118,6 +132,8 @@ def serve(
     disable_auth: bool,
     max_inflight_operations: int,
     max_volumes_per_cluster: int,
+    auto_evict_after_minutes: float,
+    auto_evict_max_down_percent: float,
     log_level: str,
 ) -> None:
     """Runs everything on this machine with simulated nodes: no root, no gluster, nothing on disk but a database."""
@@ -133,6 +149,8 @@ def serve(
         auth_enabled=not disable_auth,
         max_in_flight=max_inflight_operations,
         max_volumes_per_cluster=max_volumes_per_cluster,
+        auto_evict_after_minutes=auto_evict_after_minutes,
+        auto_evict_max_down_percent=auto_evict_max_down_percent,
         log_level=log_level,
     )
     try:

@@ -26,6 +26,8 @@ class EmbeddedSettings:
     auth_enabled: bool
     max_in_flight: int
     max_volumes_per_cluster: int
+    auto_evict_after_minutes: float
+    auto_evict_max_down_percent: float
     log_level: str
 
 
@@ -93,7 +95,11 @@ def run_embedded(settings: EmbeddedSettings) -> int:
 
         if sys.stderr.isatty():
             to_stderr("starting topology, allocator, simulated nodes and gateway")
-        around = start_around_gateway(state, settings.simulated, _log_flags(settings))
+        evict = (
+            *("--auto-evict-after-minutes", str(settings.auto_evict_after_minutes)),
+            *("--auto-evict-max-down-percent", str(settings.auto_evict_max_down_percent)),
+        )
+        around = start_around_gateway(state, settings.simulated, _log_flags(settings), topology_flags=evict)
         return run([around, _gateway(settings, state)], announce)
 
 
