@@ -4,11 +4,12 @@ The environment wins over the file, as in Heketi; a flag of the gateway wins ove
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.heketi.admin import Mode
+from gateway.heketi.config_notes import DEFAULT_SSH_BRIDGE, MOCK_SIZE, Told, at, notes
 
 _EXECUTORS = {"": "ssh", "ssh": "ssh", "mock": "mock", "kube": "kubernetes", "kubernetes": "kubernetes"}
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
@@ -191,53 +192,16 @@ _KEYS = (
 
 # Read elsewhere in this module.
 _SPECIAL = frozenset({"jwt.admin.key", "jwt.user.key", "enable_tls", "default_state", "glusterfs.executor"})
-_AGENT = "the agents do it on their nodes"
-# Where brickyard-ssh-bridge listens unless it is told otherwise.
-DEFAULT_SSH_BRIDGE = "127.0.0.1:7411"
-_REPLACED = {
-    "use_auth": "tokens are always asked for; --disable-auth turns that off, as Heketi's flag of that name did",
-    "backup_db_to_kube_secret": "back the topology's database up instead: brickyard db backup",
-    "profiling": "there are no profiles over HTTP",
-    "glusterfs.db": "state is in the database of brickyard-topology (--database)",
-    "glusterfs.db_read_only": "POST /admin with read-only does it",
-    "glusterfs.allocator": "--strategy spread or ring",
-    "glusterfs.disable_monitor_gluster_nodes": "agents tell how their node is",
-    "glusterfs.refresh_time_monitor_gluster_nodes": "agents tell how their node is",
-    "glusterfs.start_time_monitor_gluster_nodes": "agents tell how their node is",
-    "glusterfs.disable_background_cleaner": "every operation is brought to its end; nothing is left to be cleaned up",
-    "glusterfs.refresh_time_background_cleaner": "every operation is brought to its end; see --retry-seconds",
-    "glusterfs.start_time_background_cleaner": "every operation is brought to its end; see --claim-seconds",
-    "sshexec": f"no central SSH keys are needed: {_AGENT}",
-    "kubeexec": f"no access to pods is needed: {_AGENT}",
-    "injectexec": "the simulated nodes of `brickyard serve` can be told to fail",
-}
-_MOCK_SIZE = "HEKETI_MOCK_DEVICE_SIZE_GB"
-# The bridge reads them.
-_BRIDGED_VARIABLES = frozenset(
-    {"HEKETI_FSTAB", "HEKETI_SSH_KEYFILE", "HEKETI_SSH_USER", "HEKETI_SSH_PORT", "SSH_KNOWN_HOSTS"}
-)
-_REPLACED_VARIABLES = {
-    "HEKETI_DB_PATH": _REPLACED["glusterfs.db"],
-    "HEKETI_BACKUP_DB_TO_KUBE_SECRET": _REPLACED["backup_db_to_kube_secret"],
-    "HEKETI_KUBE_DB_SECRET_NAME": _REPLACED["backup_db_to_kube_secret"],
-    "HEKETI_PROFILING": _REPLACED["profiling"],
-    "HEKETI_DISABLE_HEALTH_MONITOR": _REPLACED["glusterfs.disable_monitor_gluster_nodes"],
-    "HEKETI_DISABLE_BACKGROUND_CLEANER": _REPLACED["glusterfs.disable_background_cleaner"],
-    "HEKETI_IGNORE_STALE_OPERATIONS": _REPLACED["glusterfs.disable_background_cleaner"],
-    "HEKETI_TOPOLOGY_FILE": "brickyard topology load reads such a file",
-    "HEKETI_GLUSTER_CLI_TIMEOUT": "--node-timeout-seconds",
-    _MOCK_SIZE: "the executor is not mock",
-    **dict.fromkeys(
-        (
-            *("HEKETI_FSTAB", "HEKETI_MOUNT_OPTS", "HEKETI_SNAPSHOT_LIMIT", "HEKETI_DEBUG_UMOUNT_FAILURES"),
-            *("HEKETI_LVM_WRAPPER", "HEKETI_SSH_KEYFILE", "HEKETI_SSH_USER", "HEKETI_SSH_PORT", "SSH_KNOWN_HOSTS"),
-            *("HEKETI_KUBE_NAMESPACE", "HEKETI_KUBE_GLUSTER_DAEMONSET", "HEKETI_KUBE_USE_POD_NAMES"),
-        ),
-        _AGENT,
-    ),
-}
+_SECTIONS = {"ssh": "sshexec", "kubernetes": "kubeexec"}
 _PREALLOC = "HEKETI_BLOCK_VOLUME_DEFAULT_PREALLOC"
 _REBALANCE = "HEKETI_GLUSTERAPP_REBALANCE_ON_EXPANSION"
+_READ_VARIABLES = frozenset(
+    {
+        *("HEKETI_ADMIN_KEY", "HEKETI_USER_KEY", "HEKETI_EXECUTOR", "HEKETI_DEFAULT_STATE"),
+        *("HEKETI_JWT_IAT_LEEWAY_SECONDS", MOCK_SIZE, _PREALLOC, _REBALANCE),
+        *(key.variable for key in _KEYS),
+    }
+)
 
 
 def read_config(text: str, environment: Mapping[str, str]) -> HeketiConfig:
@@ -263,10 +227,12 @@ def read_config(text: str, environment: Mapping[str, str]) -> HeketiConfig:
         flags.pop("rest_key", None)
     if _REBALANCE in environment:
         flags["rebalance_on_expansion"] = _from_variable(_REBALANCE, environment[_REBALANCE], _go_bool)
-    # Heketi takes any word for it, and the default for what it does not know.
-    if environment.get(_PREALLOC) in {"full", "no"}:
-        flags["block_prealloc"] = environment[_PREALLOC]
     executor = _executor(environment.get("HEKETI_EXECUTOR") or _special(content, "glusterfs.executor", _text))
+    section = f"glusterfs.{_SECTIONS.get(executor, '')}"
+    # Heketi takes any word for it, and the default for what it does not know.
+    prealloc = environment.get(_PREALLOC) or _special(content, f"{section}.block_prealloc", _text)
+    if prealloc in {"full", "no"}:
+        flags["block_prealloc"] = prealloc
     keyfile = environment.get("HEKETI_SSH_KEYFILE") or _special(content, "glusterfs.sshexec.keyfile", _text)
     bridged = bool(executor == "ssh" and keyfile)
     if bridged:
@@ -279,11 +245,19 @@ def read_config(text: str, environment: Mapping[str, str]) -> HeketiConfig:
         executor=executor,
         from_file=bool(text),
         jwt_iat_leeway_s=_count_or(environment.get("HEKETI_JWT_IAT_LEEWAY_SECONDS"), 120),
-        mock_device_size_gib=_count_or(environment.get(_MOCK_SIZE), 0) or 500,
-        notes=(
-            *_notes(content, bridged=bridged),
-            *_variable_notes(environment, executor, bridged=bridged),
-            *_executor_notes(executor, told=bool(text), bridged=bridged),
+        mock_device_size_gib=_count_or(environment.get(MOCK_SIZE), 0) or 500,
+        notes=tuple(
+            notes(
+                Told(
+                    content=content,
+                    environment=environment,
+                    executor=executor,
+                    section=section,
+                    bridged=bridged,
+                    read={**dict.fromkeys(_SPECIAL, _any), **{key.path: key.keep for key in _KEYS}},
+                    read_variables=_READ_VARIABLES,
+                )
+            )
         ),
     )
 
@@ -303,14 +277,6 @@ def _any_case(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name.lower(): value for name, value in pairs}
 
 
-def _at(content: Mapping[str, Any], path: str) -> Any:
-    """The value at a path; None when there is none."""
-    value: Any = content
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
 def _value_of(content: Mapping[str, Any], key: _Key, environment: Mapping[str, str]) -> Any:
     if environment.get(key.variable):
         return _from_variable(key.variable, environment[key.variable], key.parse)
@@ -323,7 +289,7 @@ def _special(content: Mapping[str, Any], path: str, read: Callable[[Any], Any], 
 
 
 def _checked(content: Mapping[str, Any], path: str, read: Callable[[Any], Any]) -> Any:
-    value = _at(content, path)
+    value = at(content, path)
     if value is None:
         return None
     try:
@@ -349,46 +315,3 @@ def _executor(name: str) -> str:
     if name not in _EXECUTORS:
         raise ConfigFault(f"invalid executor: {name}; known are {', '.join(sorted(filter(None, _EXECUTORS)))}")
     return _EXECUTORS[name]
-
-
-def _notes(content: Mapping[str, Any], *, bridged: bool) -> Iterator[str]:
-    """What is to be said of each key that does nothing; comments begin with an underscore in Heketi's own file."""
-    used = {key.path for key in _KEYS} | _SPECIAL | ({"glusterfs.sshexec"} if bridged else frozenset())
-    for path in _paths(content):
-        if path in used or any(part.startswith("_") for part in path.split(".")):
-            continue
-        instead = _REPLACED.get(path) or _REPLACED.get(path.removeprefix("glusterfs."))
-        yield f"{path} does nothing here: {instead}" if instead else f"{path} is not known, and does nothing"
-
-
-def _variable_notes(environment: Mapping[str, str], executor: str, *, bridged: bool) -> Iterator[str]:
-    """What is to be said of Heketi's variables that do nothing."""
-    for variable, instead in _REPLACED_VARIABLES.items():
-        if bridged and variable in _BRIDGED_VARIABLES:
-            continue
-        if environment.get(variable) and not (variable == _MOCK_SIZE and executor == "mock"):
-            yield f"{variable} does nothing here: {instead}"
-
-
-def _executor_notes(executor: str, *, told: bool, bridged: bool) -> Iterator[str]:
-    if executor == "mock":
-        yield (
-            "glusterfs.executor mock: nodes are simulated, and forgotten at the end with all that is on them, unless "
-            "--topology, --allocator or --agents says where others are"
-        )
-    elif bridged:
-        yield (
-            f"glusterfs.sshexec: nodes without an agent are reached through brickyard-ssh-bridge at "
-            f"{DEFAULT_SSH_BRIDGE}, which takes the same file; when every node has an agent, start with --ssh-bridge ''"
-        )
-    elif told:
-        yield "glusterfs.executor: nodes are reached through the agent on each of them, at --agent-port"
-
-
-def _paths(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in content.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, dict) and value and not (prefix and name.endswith("exec")):
-            yield from _paths(value, f"{path}.")
-        else:
-            yield path

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from services.common.errors import InternalError
 from services.common.reasons import Reason
@@ -16,28 +17,26 @@ from services.executor.policy import NodePolicy
 from services.executor.runners.base import CommandFailedError, CommandResult, Runner
 from services.executor.settings import Patience
 
-_BRICK_LOCKS = 64
 # A request that comes late comes within minutes.
 _MOST_GONE = 100_000
 
 
 @dataclass(slots=True)
 class Locks:
-    """One lock per volume group, one for gluster, one for the mount table file, and some for bricks."""
+    """One lock per volume group and per brick, one for gluster, one for the mount table file."""
 
     gluster: threading.Lock = field(default_factory=threading.Lock)
     fstab: threading.Lock = field(default_factory=threading.Lock)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _groups: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
-
-    _bricks: tuple[threading.Lock, ...] = field(
-        default_factory=lambda: tuple(threading.Lock() for _ in range(_BRICK_LOCKS))
-    )
+    # Gone with whoever holds or awaits them: bricks come and go.
+    _bricks: "WeakValueDictionary[str, threading.Lock]" = field(default_factory=WeakValueDictionary)
     _gone: dict[str, None] = field(default_factory=dict)
 
     def brick(self, device: str) -> threading.Lock:
-        """The lock of a brick, which a few others share; to be taken before that of its group."""
-        return self._bricks[hash(device) % _BRICK_LOCKS]
+        """The lock of a brick; to be taken before that of its group."""
+        with self._guard:
+            return self._bricks.setdefault(device, threading.Lock())
 
     def mark_gone(self, device: str) -> None:
         """Remembers that a brick was removed. Ids are never used again, so it must not be made any more."""

@@ -37,6 +37,9 @@ SHIPPED = {
 }
 
 
+_PREALLOC = "HEKETI_BLOCK_VOLUME_DEFAULT_PREALLOC"
+
+
 def config(changes: dict[str, Any] | None = None, **glusterfs: Any) -> str:
     return json.dumps({**SHIPPED, **(changes or {}), "glusterfs": {**SHIPPED["glusterfs"], **glusterfs}})  # type: ignore[dict-item]
 
@@ -183,3 +186,40 @@ def test_what_cannot_be_used_is_told(text: str, told: str) -> None:
 def test_a_variable_that_cannot_be_used_is_told() -> None:
     with pytest.raises(ConfigFault, match="HEKETI_BLOCK_HOSTING_VOLUME_SIZE: 'much' is not a whole number"):
         read_config(config(), {"HEKETI_BLOCK_HOSTING_VOLUME_SIZE": "much"})
+
+
+# --- what is told of the rest -----------------------------------------------------------------------------------------
+
+
+def test_settings_of_the_executor_that_is_used_are_told_by_name() -> None:
+    section = {
+        "block_prealloc": "no",
+        "snapshot_limit": 3,
+        "xfs_sw": 0,
+        "lv_chunksize": "256K",
+        "gluster_cli_timeout": 9,
+    }
+    found = read_config(config(executor="kubernetes", kubeexec=section, sshexec={"xfs_su": 4}), {})
+    assert found.flags["block_prealloc"] == "no"
+    told = [note for note in found.notes if note.startswith("glusterfs.kubeexec.")]
+    assert [note.split(" ")[0].rpartition(".")[2] for note in told] == ["gluster_cli_timeout", "snapshot_limit"]
+    assert told[0].endswith("--node-timeout-seconds")
+    assert not any("xfs_su" in note for note in found.notes)
+    assert read_config(config(executor="kubernetes", kubeexec=section), {_PREALLOC: "full"}).flags[
+        "block_prealloc"
+    ] == ("full")
+
+
+def test_a_value_that_heketi_does_not_take_either_is_told() -> None:
+    found = read_config(config(loglevel="chatty", zone_checking="maybe"), {})
+    assert [note for note in found.notes if "means nothing" in note] == [
+        "glusterfs.loglevel: 'chatty' means nothing to Heketi either; the default holds",
+        "glusterfs.zone_checking: 'maybe' means nothing to Heketi either; the default holds",
+    ]
+    assert not {"log_level", "zone_checking"} & set(found.flags)
+
+
+def test_a_variable_that_nobody_knows_is_told() -> None:
+    theirs = {"HEKETI_CLI_SERVER": "x", "HEKETI_SERVICE_HOST": "10.0.0.1", "HEKETI_PORT_8080_TCP": "y", "HOME": "/"}
+    found = read_config("", {**theirs, "HEKETI_NONSENSE": "1", "HEKETI_ADMIN_KEY": "k", "HEKETI_HTTP_PORT": "1"})
+    assert found.notes == ("HEKETI_NONSENSE is not known, and does nothing",)
