@@ -23,6 +23,8 @@ from services.common.logs import get_logger
 _log = get_logger()
 # A look takes a few processes on the node: a second, and a few on a busy one.
 LOOK_TIMEOUT_S = 10.0
+# A node where that takes longer, e.g. a busy one over SSH, is not silent: what was seen last does for a minute.
+MAX_AGE_S = 60.0
 _LOOK_AGAIN_S = 3.0
 # Enough for hundreds of nodes in a round, and few enough for one event loop.
 _PARALLEL = 32
@@ -115,8 +117,13 @@ class FactsCollector:
         hostname = manage_hostname(turn.node)
         try:
             seen: GetNodeFactsResponse = await self._agents.call(
-                hostname, "GetNodeFacts", GetNodeFactsRequest(), timeout_s=LOOK_TIMEOUT_S
+                hostname,
+                "GetNodeFacts",
+                GetNodeFactsRequest(max_age=Duration(seconds=int(MAX_AGE_S))),
+                timeout_s=LOOK_TIMEOUT_S,
             )
+            if seen.age.ToMilliseconds() > LOOK_TIMEOUT_S * 1000:
+                _log.info("facts.late", hostname=hostname, age_s=seen.age.ToMilliseconds() / 1000)
             request.facts.CopyFrom(topology_facts(seen.facts))
         except BrickyardError as error:
             _log.warning("facts.node_silent", hostname=hostname, reason=error.reason.value, message=error.message)

@@ -24,6 +24,21 @@ from services.executor.volumes import VolumeSpec
 # Bricks per set when the request does not say, as Heketi.
 _DEFAULT_COPIES = 2
 _MOST_COPIES = 3
+_MAX_FACT_AGE_S = 300.0
+
+
+def fact_age_s(request: messages.GetNodeFactsRequest) -> float:
+    """How old the facts may be, in seconds. Raises InvalidArgumentError."""
+    # Its parts may have signs of their own, whatever a Duration should be.
+    seconds = request.max_age.seconds + request.max_age.nanos / 1e9
+    if not 0 <= seconds <= _MAX_FACT_AGE_S:
+        raise InvalidArgumentError(
+            Reason.INVALID_ARGUMENT,
+            f"max_age: {seconds:g} s is not 0 to {_MAX_FACT_AGE_S:g} s",
+            field="max_age",
+            value=seconds,
+        )
+    return seconds
 
 
 def brick_spec(policy: NodePolicy, brick: volume_pb2.Brick, *, gid: int) -> BrickSpec:

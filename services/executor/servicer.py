@@ -1,7 +1,10 @@
 """The gRPC face of the agent: translates, and nothing else."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from brickyard.executor.v1 import executor_service_pb2 as messages
@@ -13,6 +16,7 @@ from services.executor.audit import audited
 from services.executor.block_servicer import BlockVerbs
 from services.executor.fact_messages import device_facts, gluster_volume, glusterd, node_facts
 from services.executor.journal import FIRST_EPOCH, NO_EPOCH
+from services.executor.looks import Looks
 from services.executor.node import Node, NodeLookup
 from services.executor.policy import check_operation_id, check_volume_id
 from services.executor.requests import (
@@ -20,6 +24,7 @@ from services.executor.requests import (
     brick_spec,
     brick_text,
     clone_spec,
+    fact_age_s,
     growth_spec,
     replacement_spec,
     volume_spec,
@@ -49,6 +54,12 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
 
     def __init__(self, lookup: NodeLookup) -> None:
         self._lookup = lookup
+        self._looks_at: dict[Node, Looks[facts_pb2.NodeFacts]] = {}
+        self._looks_lock = Lock()
+
+    def _looks(self, node: Node) -> Looks[facts_pb2.NodeFacts]:
+        with self._looks_lock:
+            return self._looks_at.setdefault(node, Looks(partial(node_facts, node)))
 
     def _node(self, context: "grpc.ServicerContext") -> Node:
         given = dict(context.invocation_metadata()).get(NODE_KEY, "")
@@ -111,9 +122,21 @@ class ExecutorServicer(BlockVerbs, service.ExecutorServiceServicer):
         self, request: messages.GetNodeFactsRequest, context: "grpc.ServicerContext"
     ) -> messages.GetNodeFactsResponse:
         """What the agent sees on its node."""
-        del request
         node = self._node(context)
-        return messages.GetNodeFactsResponse(facts=self._read(context, lambda: node_facts(node)))
+        answer = messages.GetNodeFactsResponse()
+        if max_age_s := fact_age_s(request):
+            left = context.time_remaining()
+            # What was seen last has to be on its way before the caller gives up.
+            wait_s = None if left is None else max(0.0, left - min(1.0, left / 4))
+            with _lost_as_unavailable():
+                facts, age_s = self._looks(node).newest(wait_s=wait_s, max_age_s=max_age_s)
+        else:
+            began = time.monotonic()
+            facts = self._read(context, lambda: node_facts(node))
+            age_s = time.monotonic() - began
+        answer.facts.CopyFrom(facts)
+        answer.age.FromMicroseconds(int(age_s * 1_000_000))
+        return answer
 
     def GetGlusterd(
         self, request: messages.GetGlusterdRequest, context: "grpc.ServicerContext"

@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 import grpc_testing
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from brickyard.executor.v1 import executor_service_pb2 as messages
@@ -141,9 +142,14 @@ def test_every_rpc_has_its_roles_and_nobody_else_may_call() -> None:
         assert not any(ACCESS.permits(method, stranger) for stranger in strangers)
 
 
-def test_get_node_facts(agent: Agent) -> None:
+@pytest.mark.parametrize("max_age_s", [0, 60])
+def test_get_node_facts(agent: Agent, max_age_s: int) -> None:
     make_bricks(agent)
-    facts = agent.call("GetNodeFacts", messages.GetNodeFactsRequest(), node="node2").facts
+    request = messages.GetNodeFactsRequest(max_age=Duration(seconds=max_age_s))
+    answer = agent.call("GetNodeFacts", request, node="node2")
+    assert answer.HasField("age")
+    assert answer.age.ToSeconds() < WAIT_S
+    facts = answer.facts
     assert facts.hostname == "node2"
     assert facts.glusterd.running
     assert [group.name for group in facts.volume_groups] == ["vg_" + "2" * 32]
@@ -156,6 +162,13 @@ def test_get_node_facts(agent: Agent) -> None:
     assert [disk.path for disk in facts.unused_disks] == ["/dev/sdc", "/dev/sdd", "/dev/sde"]
     (state,) = facts.bricks
     assert (state.path, state.mounted, state.process_running, state.heal_count) == (brick(2).path, True, False, -1)
+
+
+@pytest.mark.parametrize("max_age", [Duration(seconds=-1), Duration(seconds=301), Duration(nanos=-1)])
+def test_facts_of_an_age_that_is_none(agent: Agent, max_age: Duration) -> None:
+    request = messages.GetNodeFactsRequest(max_age=max_age)
+    why = refused(agent, InvalidArgumentError, Reason.INVALID_ARGUMENT, "GetNodeFacts", request)
+    assert "max_age" in why
 
 
 def test_get_glusterd(agent: Agent) -> None:

@@ -70,8 +70,8 @@ class FakeAgents:
         self.silent = silent
         self.seen = facts_pb2.NodeFacts(glusterd=facts_pb2.GlusterdFacts(running=True, version="10.3"))
 
-    async def call(self, hostname: str, method: str, request: object, **_more: Any) -> Any:
-        assert (method, request) == ("GetNodeFacts", executor_service_pb2.GetNodeFactsRequest())
+    async def call(self, hostname: str, method: str, request: Any, **_more: Any) -> Any:
+        assert (method, request.max_age.ToSeconds()) == ("GetNodeFacts", 60)
         if hostname in self.silent:
             raise UnavailableError(Reason.AGENT_UNREACHABLE, f"{hostname} is gone")
         return executor_service_pb2.GetNodeFactsResponse(facts=self.seen)

@@ -8,6 +8,7 @@ from brickyard.topology.v1 import device_pb2 as _device_pb2
 from brickyard.topology.v1 import volume_pb2 as _volume_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
@@ -70,12 +71,21 @@ class GetNodeFactsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """How old the facts may be when a look at the node takes longer than the caller waits; the look goes on for whoever
+        asks next. 0 to 5 min; unset or 0 = only what is seen during the call will do.
+        """
+
     def __init__(
         self,
+        *,
+        max_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -88,18 +98,24 @@ class GetNodeFactsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FACTS_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def facts(self) -> _facts_pb2.NodeFacts:
         """What the agent sees."""
+
+    @_builtins.property
+    def age(self) -> _duration_pb2.Duration:
+        """How long before the answer the look at the node began."""
 
     def __init__(
         self,
         *,
         facts: _facts_pb2.NodeFacts | None = ...,
+        age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "facts", b"facts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -217,7 +217,7 @@ class ExecutorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetNodeFacts(self, request, context):
-        """What the agent sees on its node.
+        """What the agent sees on its node. Fails with COMMAND_TIMED_OUT when it was given a max_age, and has seen nothing since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class ExecutorServiceStub:
     are refused. Fails with DEADLINE_EXCEEDED when one does not end in time.
     """
     GetNodeFacts: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetNodeFactsRequest, _executor_service_pb2.GetNodeFactsResponse]
-    """What the agent sees on its node."""
+    """What the agent sees on its node. Fails with COMMAND_TIMED_OUT when it was given a max_age, and has seen nothing since."""
     GetGlusterd: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.GetGlusterdRequest, _executor_service_pb2.GetGlusterdResponse]
     """Whether glusterd answers, and which peers it has."""
     ProbePeer: _grpc.UnaryUnaryMultiCallable[_executor_service_pb2.ProbePeerRequest, _executor_service_pb2.ProbePeerResponse]
@@ -160,7 +160,7 @@ class ExecutorServiceAsyncStub(ExecutorServiceStub):
     are refused. Fails with DEADLINE_EXCEEDED when one does not end in time.
     """
     GetNodeFacts: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetNodeFactsRequest, _executor_service_pb2.GetNodeFactsResponse]  # type: ignore[assignment]
-    """What the agent sees on its node."""
+    """What the agent sees on its node. Fails with COMMAND_TIMED_OUT when it was given a max_age, and has seen nothing since."""
     GetGlusterd: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.GetGlusterdRequest, _executor_service_pb2.GetGlusterdResponse]  # type: ignore[assignment]
     """Whether glusterd answers, and which peers it has."""
     ProbePeer: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.ProbePeerRequest, _executor_service_pb2.ProbePeerResponse]  # type: ignore[assignment]
@@ -284,7 +284,7 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_service_pb2.GetNodeFactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_service_pb2.GetNodeFactsResponse, _abc.Awaitable[_executor_service_pb2.GetNodeFactsResponse]]:
-        """What the agent sees on its node."""
+        """What the agent sees on its node. Fails with COMMAND_TIMED_OUT when it was given a max_age, and has seen nothing since."""
 
     @_abc_1.abstractmethod
     def GetGlusterd(
