@@ -174,7 +174,7 @@ def ca_retire(*, directory: Path, force: bool, as_json: bool, connection: "Conne
 
     with asking(connection):
         signer = authority.Authority(directory).pin
-        old = [] if force else _of_others(list_certificates(connection), signer)
+        old = [] if force else owners_of_others(list_certificates(connection), signer)
         if old:
             raise click.ClickException(
                 f"certificates of the old authority are still in use, the latest of: {', '.join(old)}; wait until they "
@@ -184,14 +184,15 @@ def ca_retire(*, directory: Path, force: bool, as_json: bool, connection: "Conne
     say_result(f"only {signer} is trusted from now on", as_json=as_json, signing_pin=signer, trusted_pins=[signer])
 
 
-def _of_others(certificates: "Sequence[IssuedCertificate]", signer: str) -> list[str]:
+def owners_of_others(certificates: "Sequence[IssuedCertificate]", signer: str) -> list[str]:
     """Owners whose latest certificate, not revoked, is of another authority."""
     from gateway.cli.identity_calls import role_name  # noqa: PLC0415 - slow to load
 
     latest: dict[tuple[int, str], Any] = {}
-    for each in certificates:
-        before = latest.get((each.role, each.name))
-        if not each.revoked and (before is None or before.issue_time.ToNanoseconds() < each.issue_time.ToNanoseconds()):
+    # Certificates tell seconds; of two of one second the later one is that of the authority which signs now.
+    ordered = sorted(certificates, key=lambda each: (each.issue_time.ToNanoseconds(), each.authority_pin == signer))
+    for each in ordered:
+        if not each.revoked:
             latest[each.role, each.name] = each
     return [f"{role_name(role)} {name}" for (role, name), each in latest.items() if each.authority_pin != signer]
 
