@@ -34,6 +34,7 @@ from services.common.errors import (
 )
 from services.common.identity import Identity, Role, role_hostname
 from services.common.reasons import Reason
+from services.executor.reading import MALFORMED
 
 _TIMEOUT_S = 15.0
 _PIN = "sha256:"
@@ -160,7 +161,7 @@ def _read_join_file(path: Path, node_name: str) -> tuple[str, str, str]:
             f"{command} >{path.name}",
             path=path,
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except MALFORMED as error:
         raise FailedPreconditionError(
             Reason.INVALID_ARGUMENT, f"{path} is not what `{command}` prints: {error!r}", path=path
         ) from error

@@ -78,7 +78,7 @@ def read_sshexec(text: str, environment: Mapping[str, str]) -> Sshexec:
 def _section(text: str) -> Mapping[str, Any]:
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SshexecFault(f"it is no JSON: {error}") from error
     glusterfs = content.get("glusterfs") if isinstance(content, dict) else None
     section = glusterfs.get("sshexec", {}) if isinstance(glusterfs, dict) else None

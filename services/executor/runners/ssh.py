@@ -15,6 +15,7 @@ from services.common.reasons import Reason
 from services.common.ssh import SshLostError, SshSession
 from services.common.ssh_shell import SshResult
 from services.executor.filesystem.mounts import find_mount, parse_mountinfo
+from services.executor.reading import reads
 from services.executor.runners import processes
 from services.executor.runners.base import (
     CURRENT_SCOPE,
@@ -316,8 +317,13 @@ def _os_error(result: CommandResult, path: str) -> OSError:
     return OSError(number, result.complaint, path)
 
 
+@reads(Reason.FILESYSTEM_FAILED, "the listing of /sys/block")
 def parse_disks(text: str) -> tuple[BlockDevice, ...]:
-    """The whole disks in the listing of /sys/block. Pure."""
+    """The whole disks in the listing of /sys/block. Pure.
+
+    Raises:
+        InternalError: FILESYSTEM_FAILED, a line is not of its form.
+    """
     found = []
     for line in text.splitlines():
         name, sectors, read_only, partitions, holders = line.split("|")

@@ -10,13 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import BrickyardError
-from services.executor import policy
+from services.executor import policy, sshexec
 from services.executor.block import reports as block
 from services.executor.filesystem import commands as filesystem
 from services.executor.filesystem import mounts
 from services.executor.gluster import reports as gluster
 from services.executor.gluster import snapshots, store
 from services.executor.lvm import reports as lvm
+from services.executor.runners import ssh
+from services.executor.runners.base import Mount
 from tests.unit.executor.captures import DATA
 
 _EXAMPLES = settings(
@@ -139,6 +141,29 @@ def info_of(text: str) -> None:
             continue
 
 
+MOUNT = Mount("/dev/vg_x/brick_x", "/var/lib/heketi/mounts/vg_x/brick_x", "xfs", "rw,noatime")
+
+
+def with_entry(text: str) -> None:
+    """The file of the system with a brick more: it is listed, once, and what else is there stays."""
+    changed = mounts.with_entry(text, MOUNT)
+    assert [entry for entry in mounts.parse_fstab(changed) if entry.mount_point == MOUNT.mount_point] == [MOUNT]
+    others = [entry for entry in mounts.parse_fstab(text) if entry.mount_point != MOUNT.mount_point]
+    assert [entry for entry in mounts.parse_fstab(changed) if entry.mount_point != MOUNT.mount_point] == others
+    assert mounts.with_entry(changed, MOUNT) == changed
+
+
+def without_entry(text: str) -> None:
+    """The file without a brick: as it was before the brick came."""
+    gone = mounts.without_entries(mounts.with_entry(text, MOUNT), source=MOUNT.source, mount_point=MOUNT.mount_point)
+    assert gone is not None
+    assert mounts.parse_fstab(gone) == tuple(
+        entry
+        for entry in mounts.parse_fstab(text)
+        if entry.mount_point != MOUNT.mount_point and entry.source != MOUNT.source
+    )
+
+
 PARSERS = {
     "lvm physical volumes": Parser(lvm.parse_physical_volumes),
     "lvm grown bytes": Parser(lvm.grown_bytes),
@@ -163,6 +188,12 @@ PARSERS = {
     "block redacted": Parser(block.redacted, ()),
     "mountinfo": Parser(mounts.parse_mountinfo),
     "fstab": Parser(mounts.parse_fstab, ()),
+    "fstab listed": Parser(lambda text: mounts.lists(text, MOUNT.mount_point), ()),
+    "fstab with an entry": Parser(with_entry, ()),
+    "fstab without an entry": Parser(without_entry, ()),
+    "ssh disks": Parser(ssh.parse_disks),
+    "ssh brick processes": Parser(ssh.parse_brick_processes, ()),
+    "sshexec": Parser(lambda text: sshexec.read_sshexec(text, {}), (sshexec.SshexecFault,)),
     "kernel flags": Parser(mounts.kernel_flags, ()),
     "blkid": Parser(filesystem.parse_signatures, ()),
     "policy device": Parser(policy.NodePolicy().check_device),
@@ -184,7 +215,7 @@ def test_every_parser_is_here() -> None:
     known |= {"parse_volume", "parse_heal"}  # by a lambda, with the name of a volume
     there = {
         name
-        for module in (lvm, gluster, snapshots, block, mounts, filesystem)
+        for module in (lvm, gluster, snapshots, block, mounts, filesystem, ssh)
         for name, found in vars(module).items()
         if name.startswith("parse_") and found.__module__ == module.__name__
     }
