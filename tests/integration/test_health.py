@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
+from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import health_pb2, health_service_pb2, volume_pb2
 from services.common.identity import Role
 from services.common.units import GIB, KIB
-from tests.integration.clients import CALL_WITHIN_S
+from tests.integration.clients import CALL_WITHIN_S, NODE_KEY
 from tests.integration.stack import DISK_GIB, ON_SQLITE, Server, Stack, wait_until
 from tests.integration.world import Cluster, World
 
@@ -33,6 +36,33 @@ def dead(stack: Stack, hostname: str) -> Iterator[None]:
     """A node whose agent answers nothing about its disks."""
     with stack.fault({"command": "fullreport", "node": hostname, "action": "crash", "times": 0}):
         yield
+
+
+def test_a_node_that_is_slow_to_look_at_is_not_silent(stack: Stack, world: World) -> None:
+    """As one over SSH may be: a look that takes longer than its caller waits is there for the next one."""
+    (hostname,) = world.cluster(1).hostnames
+    request = executor_pb2.GetNodeFactsRequest(max_age=Duration(seconds=60))
+
+    def look(seconds: float) -> executor_pb2.GetNodeFactsResponse:
+        agent = stack.stubs().executor
+        answer: executor_pb2.GetNodeFactsResponse = agent.GetNodeFacts(
+            request, timeout=seconds, metadata=((NODE_KEY, hostname),)
+        )
+        return answer
+
+    slow = {"command": "fullreport", "node": hostname, "action": "stall", "stall_s": 2.5}
+    with stack.fault(slow):
+        with pytest.raises(grpc.RpcError) as caught:
+            look(1)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        # This one waits for the look that runs, which is older than the call.
+        found = look(CALL_WITHIN_S)
+        assert found.facts.hostname == hostname
+        assert found.age.ToMilliseconds() >= 2_500
+    with stack.fault(slow):
+        latest = look(1)
+        assert latest.facts == found.facts
+        assert latest.age.ToMilliseconds() >= found.age.ToMilliseconds()
 
 
 def test_a_collector_looks_at_the_nodes(stack: Stack, world: World) -> None:
