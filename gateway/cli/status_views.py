@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from gateway.cli.tables import STYLES, show_table
 
 # With what else is shown they fit on one screen.
 _MOST_PROBLEMS = 12
+_LONGEST_MESSAGE = 160
 _NODE = ("node", "health", "state", "glusterd", "seen")
 _DISK = ("node", "disk", "health", "state", "size", "used", "free", "taken", "bricks")
 _VOLUME = ("volume", "health", "size", "bricks", "fill", "to heal")
@@ -53,20 +55,29 @@ def _more(operation: operation_pb2.Operation) -> str:
     return operation_texts.first_error_line(operation) or operation_texts.progress(operation)
 
 
+def _cut(message: str) -> str:
+    """The message, or its beginning when it carries a whole command."""
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
+
+
 def _problems(console: Console, report: health_pb2.HealthReport, now_s: float, *, everything: bool) -> None:
     """The worst ones, as many as fit; an advice that is the same as the one before is not repeated."""
     wrong = [each for each in report.problems if each.severity > health_pb2.SEVERITY_NOTICE]
     shown = report.problems if everything else wrong[:_MOST_PROBLEMS]
     given = ""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True, justify="right")
     for problem in shown:
         severity, message, since, advice = texts.problem_fields(problem, now_s)
-        line = Text(f"  {severity}: ", style=STYLES[severity])
         # Text, not str: brackets in the output of commands are no markup.
-        line.append(f"{message}{f' (for {since})' if since else ''}", style="default")
-        console.print(line)
+        line = Text(message if everything else _cut(message))
+        line.append(f" (for {since})" if since else "")
+        grid.add_row(Text(f"  {severity}:", style=STYLES[severity]), line)
         if advice and advice != given:
-            console.print(Text(f"      {advice}", style="dim"))
+            grid.add_row("", Padding(Text(advice, style="dim"), (0, 0, 0, 2)))
         given = advice
+    if shown:
+        console.print(grid)
     left = len(report.problems) - len(shown)
     if left:
         console.print(Text(f"  and {left} more, see brickyard status --all", style="dim"))

@@ -13,6 +13,9 @@ from gateway.cli.inventory import Inventory
 from gateway.cli.progress import say
 from gateway.cli.tables import STYLES, bar
 
+# Columns of a terminal on which there is room for words.
+_WIDE = 90
+
 
 def show_tree(found: Inventory) -> None:
     """The tree; in a pipe a line for each disk, and for each node without one."""
@@ -23,7 +26,7 @@ def show_tree(found: Inventory) -> None:
                 say(line)
     for cluster in found.clusters if console.is_terminal else ():
         console.print(_cluster(found, cluster))
-        console.print(_members(found, cluster))
+        console.print(_members(found, cluster, wide=console.width >= _WIDE))
     if not found.clusters:
         click.echo("there is no cluster yet; begin with: brickyard topology load FILE", err=True)
 
@@ -69,7 +72,7 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
-def _members(found: Inventory, cluster: cluster_pb2.Cluster) -> Table:
+def _members(found: Inventory, cluster: cluster_pb2.Cluster, *, wide: bool) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_column(no_wrap=True)
@@ -79,15 +82,15 @@ def _members(found: Inventory, cluster: cluster_pb2.Cluster) -> Table:
     nodes = _nodes(found, cluster)
     for node in nodes:
         last = node is nodes[-1]
-        _add_node(grid, found, node, last=last)
+        _add_node(grid, found, node, last=last, wide=wide)
         disks = _disks(found, node)
         for disk in disks:
             branch = f"{'   ' if last else '│  '}{'└─' if disk is disks[-1] else '├─'} "
-            _add_disk(grid, disk, branch)
+            _add_disk(grid, disk, branch, wide=wide)
     return grid
 
 
-def _add_node(grid: Table, found: Inventory, node: node_pb2.Node, *, last: bool) -> None:
+def _add_node(grid: Table, found: Inventory, node: node_pb2.Node, *, last: bool, wide: bool) -> None:
     disks = _disks(found, node)
     total = sum(each.total_bytes for each in disks)
     taken = sum(each.used_bytes + each.reserved_bytes for each in disks)
@@ -98,19 +101,24 @@ def _add_node(grid: Table, found: Inventory, node: node_pb2.Node, *, last: bool)
         bar(taken / total if total else 0.0),
         f"{texts.size(taken)} / {texts.size(total)}" if disks else "no disk",
         f"{100 * taken / total:.0f} %" if total else "",
-        str(sum(each.brick_count for each in disks)),
+        _bricks(sum(each.brick_count for each in disks), wide=wide),
         Text.assemble(words, " ".join(["", *tags])),
     )
 
 
-def _add_disk(grid: Table, disk: health_pb2.DeviceHealth, branch: str) -> None:
-    _host, path, health, state, size, used, _free, percent, bricks = texts.disk_fields(disk)
+def _bricks(number: int, *, wide: bool) -> str:
+    """A number of bricks; without the word where there is no room for it."""
+    return _count(number, "brick") if wide else str(number)
+
+
+def _add_disk(grid: Table, disk: health_pb2.DeviceHealth, branch: str, *, wide: bool) -> None:
+    _host, path, health, state, size, used, _free, percent, _count_of_bricks = texts.disk_fields(disk)
     grid.add_row(
         Text.assemble((branch, "dim"), path),
         bar(texts.percent(disk) / 100),
         f"{used} / {size}",
         percent,
-        bricks,
+        _bricks(disk.brick_count, wide=wide),
         _words(state, health),
     )
 

@@ -349,10 +349,12 @@ def _operation(view: _View, operation: OperationView) -> Iterator[Problem]:
     name = operation.kind.replace("_", "-")
     if operation.stalled:
         where = f" for node {operation.node_hostname}" if operation.node_hostname else ""
+        purpose = "to remove what is left there" if operation.kind == "clean_up" else "to be taken back"
+        error = f": {operation.error}" if operation.error else ""
         yield Problem(
             severity=Severity.WARNING,
             kind="OPERATION_STALLED",
-            message=f"{name} {operation.id} failed and waits{where} to be taken back: {operation.error}",
+            message=f"{name} {operation.id} failed and waits{where} {purpose}{error}",
             advice=f"it goes on by itself; more: brickyard operations show {operation.id}",
             since_us=operation.update_us,
             **about,
