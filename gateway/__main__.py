@@ -18,6 +18,7 @@ from services.common.identity import Role
 from services.common.logs import get_logger
 from services.common.readiness import announce_ready
 from services.common.settings import (
+    host_port_of,
     log_options,
     read_secret,
     server_options,
@@ -122,9 +123,7 @@ def main(
     from gateway.heketi.settings import HeketiSettings  # noqa: PLC0415
 
     operator = server_settings(others)
-    host, _, port = rest.rpartition(":")
-    if ":" not in rest or not port.isdigit():
-        raise click.BadParameter(f"{rest!r} is not HOST:PORT", param_hint="--rest")
+    where = host_port_of("--rest", rest, free_port=True, any_host=True)
     if bool(rest_cert) != bool(rest_key):
         raise click.UsageError("--rest-cert and --rest-key belong together")
     admin_key = read_secret(admin_key_file, config.admin_key, "--admin-key-file")
@@ -136,7 +135,7 @@ def main(
     provisioning = provisioning_settings(others)
     settings = GatewaySettings(
         addresses=Addresses(topology, allocator, agents, agent_port, operator.tls, ssh_bridge),
-        rest=RestSettings(host.strip("[]"), int(port), rest_cert, rest_key),
+        rest=RestSettings(where.host, where.port, rest_cert, rest_key),
         operator=operator,
         heketi=HeketiSettings(
             admin_key=admin_key,

@@ -109,8 +109,9 @@ def deploy(
         from services.common.ssh_connection import SshTarget  # noqa: PLC0415 - the same
     except ImportError as error:
         raise click.ClickException("paramiko is missing; install it with: pip install 'brickyard[ssh]'") from error
-    if not listen.rpartition(":")[2].isdigit():
-        raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
+    from services.common.settings import host_port_of  # noqa: PLC0415 - the same
+
+    host_port_of("--listen", listen)
     topology = _found_by_node(host, agent_topology, connection.address)
     with told_to_user(connection):
         plan = AgentPlan(
@@ -151,20 +152,21 @@ def _found_by_node(host: str, given: str, ours: str) -> str:
     Raises:
         click.UsageError: It is known under an address of this machine only, or is no address.
     """
+    from services.common.settings import host_port_of  # noqa: PLC0415 - slow to load
+
     address = given or ours
-    name, _, port = address.rpartition(":")
-    if address.startswith("unix:") or (_is_loopback(name) and not _is_loopback(host)):
+    is_socket = address.startswith("unix:")
+    found = None if is_socket else host_port_of("--agent-topology" if given else "--topology", address)
+    if found is None or (_is_loopback(found.host) and not _is_loopback(host)):
         raise click.UsageError(
             f"{host} cannot find the topology at {address}: give --agent-topology HOST:PORT, as the node reaches it"
         )
-    if not name or not port.isdecimal():
-        raise click.UsageError(f"the topology's address {address!r} is not HOST:PORT")
     return address
 
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import grpc
 
+from services.common.addresses import parse_host_port
 from services.common.context import REQUEST_ID_KEY, request_id
 from services.common.credentials import TlsFiles, channel_credentials
-from services.common.errors import InvalidArgumentError, UnavailableError, from_rpc_error
+from services.common.errors import UnavailableError, from_rpc_error
 from services.common.identity import Role, role_hostname
 from services.common.live_channels import LiveAioChannel, LiveChannel
 from services.common.reasons import Reason
@@ -99,17 +100,10 @@ def _as_ipv6(address: _Address) -> str:
 
 
 def _resolved(part: str) -> list[tuple[_Address, int]]:
-    host, colon, port = part.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not (colon and host and port.isascii() and port.isdigit()) or "/" in host or host in {"unix", "dns"}:
-        raise InvalidArgumentError(
-            Reason.INVALID_ARGUMENT,
-            f"address {part!r} is no HOST:PORT, as each of several has to be",
-            field="address",
-            value=part,
-        )
+    where = parse_host_port(part, field="one of several addresses")
+    host, port = where.host, where.port
     try:
-        infos = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise UnavailableError(
             Reason.UNAVAILABLE, f"address {part!r}: the name cannot be resolved: {error.strerror}", address=part

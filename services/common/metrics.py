@@ -17,6 +17,7 @@ from prometheus_client import (
     start_http_server,
 )
 
+from services.common.addresses import HostPort, parse_host_port
 from services.common.errors import FailedPreconditionError
 from services.common.logs import get_logger
 from services.common.reasons import Reason
@@ -60,12 +61,13 @@ class MetricsServer:
             listen: "HOST:PORT"; port 0 takes a free one.
 
         Raises:
+            InvalidArgumentError: It is no address.
             FailedPreconditionError: The port is taken or the address is not of this machine.
         """
-        host, _, port = listen.rpartition(":")
+        where = parse_host_port(listen, field="metrics_listen", free_port=True)
         try:
             self._server: WSGIServer
-            self._server, self._thread = start_http_server(int(port), host.strip("[]"), REGISTRY)
+            self._server, self._thread = start_http_server(where.port, where.host, REGISTRY)
         except OSError as error:
             raise FailedPreconditionError(
                 Reason.INVALID_ARGUMENT,
@@ -73,7 +75,7 @@ class MetricsServer:
                 field="metrics_listen",
                 value=listen,
             ) from error
-        self.address = f"{host}:{self._server.server_port}"
+        self.address = str(HostPort(where.host, self._server.server_port))
         _log.info("metrics.ready", address=self.address)
 
     def stop(self) -> None:

@@ -8,12 +8,15 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from services.common.credentials import TlsFiles
 from services.common.logs import LOG_LEVELS, LogFormat, configure_logs
+
+if TYPE_CHECKING:
+    from services.common.addresses import HostPort
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -236,10 +239,24 @@ def server_settings(flags: dict[str, Any]) -> ServerSettings:
 
 
 def _metrics_address(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
-    host, _, port = given.rpartition(":")
-    if given and not (host and port.isascii() and port.isdigit()):
-        raise click.BadParameter(f"{given!r} is not HOST:PORT")
+    if given:
+        host_port_of("--metrics-listen", given, free_port=True)
     return given
+
+
+def host_port_of(flag: str, given: str, *, free_port: bool = False, any_host: bool = False) -> "HostPort":
+    """The value of a flag that is HOST:PORT; see `parse_host_port`.
+
+    Raises:
+        click.UsageError: It is none.
+    """
+    from services.common.addresses import parse_host_port  # noqa: PLC0415 - gRPC is slow to load, --help needs none
+    from services.common.errors import InvalidArgumentError  # noqa: PLC0415 - the same
+
+    try:
+        return parse_host_port(given, field=flag, free_port=free_port, any_host=any_host)
+    except InvalidArgumentError as error:
+        raise click.UsageError(error.message) from error
 
 
 def _check_socket_directory(directory: Path) -> None:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 
 from brickyard.topology.v1 import join_service_pb2 as messages
 from brickyard.topology.v1.join_service_pb2_grpc import JoinServiceStub
+from services.common.addresses import parse_host_port
 from services.common.authority import new_request, pin_of
 from services.common.certificates import describe, read_certificate
 from services.common.channels import call, channel_options
@@ -73,9 +74,9 @@ def join(
         UnauthenticatedError: Whoever answers has not the authority of the pin. It did not see the token.
         BrickyardError: What the server says of the token.
     """
-    host, port = _host_and_port(address)
+    where = parse_host_port(address.removeprefix("https://").rstrip("/"), field="url")
+    host, port, target = where.host, where.port, str(where)
     expected = _checked_pin(pin)
-    target = f"{host}:{port}"
     progress(f"asking {target} for its authority")
     shown = _shown_certificate(host, port)
     with closing(_channel(target, shown)) as channel:
@@ -166,15 +167,6 @@ def _read_join_file(path: Path, node_name: str) -> tuple[str, str, str]:
             Reason.INVALID_ARGUMENT, f"{path} is not what `{command}` prints: {error!r}", path=path
         ) from error
     return str(address), str(token), str(pin)
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.removeprefix("https://").rstrip("/").rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise InvalidArgumentError(
-            Reason.INVALID_ARGUMENT, f"{address!r} is not HOST:PORT, as brickyard agent token prints it", field="url"
-        )
-    return host, int(port)
 
 
 def _checked_pin(pin: str) -> str:

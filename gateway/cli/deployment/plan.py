@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.cli.deployment.paths import DEFAULT_FSTAB, DEFAULT_PREFIX, DEFAULT_STATE, TLS_DIRECTORY
+from services.common.addresses import parse_host_port
 from services.common.errors import InvalidArgumentError
 from services.common.reasons import Reason
 
@@ -52,7 +53,7 @@ class AgentPlan:
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self.listen.rpartition(":")[2])
+        return parse_host_port(self.listen, field="listen").port
 
     def config(self) -> str:
         """Its settings, as brickyard-agent --config reads them."""
