@@ -9,11 +9,13 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from gateway.cli.connection import grpc_options, told_to_user
-from gateway.cli.output import json_option, say_result
+from gateway.cli.output import json_option, say_result, to_stderr
 
 if TYPE_CHECKING:
     from brickyard.topology.v1.records_pb2 import Records
@@ -121,7 +123,8 @@ Exit code: 0 restored and sound, 1 nothing was restored, or what was violates an
     envvar="BRICKYARD_TOPOLOGY_DATABASE",
     show_envvar=True,
     metavar="URL",
-    help="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; a new one, whichever it was backed up from.",
+    help="sqlite:///FILE or postgresql://USER@HOST/NAME; a new one, whichever it was backed up from. A URL with a "
+    "password belongs into the environment, as the command line is seen by everybody on this machine.",
 )
 @click.option("--replace", is_flag=True, help="Lose what the database has.")
 @json_option
@@ -134,6 +137,9 @@ def restore(context: click.Context, *, file: Path, database: str, replace: bool,
     """
     from gateway.cli.waiting import sign_of_life  # noqa: PLC0415 - slow to load
 
+    given = context.get_parameter_source("database")
+    if given is ParameterSource.COMMANDLINE and urlsplit(database).password:
+        to_stderr("warning: everybody on this machine sees that password; next time: BRICKYARD_TOPOLOGY_DATABASE=URL")
     # The database is the topology's own affair: only its code reads and writes it.
     command = [sys.executable, "-m", "services.topology.restore", str(file)]
     flags = [*(["--replace"] if replace else []), *(["--json"] if as_json else [])]
