@@ -153,11 +153,14 @@ def test_one_trace_goes_through_all_processes(watched: Stack, collector: tuple[C
         return wanted <= {(who, span.name) for who, span in taken.of(TRACE).values()}
 
     wait_until(complete, "all spans of the trace")
+
+    def is_tree() -> bool:
+        """Whether every span but the first has its parent in the trace; parents come after their children."""
+        there = taken.of(TRACE)
+        return len([1 for _, span in there.values() if span.parent_span_id.hex() not in there]) == 1
+
+    wait_until(is_tree, "the tree")
     spans = taken.of(TRACE)
-    # Every span but the first has its parent in the trace, so that it is one tree.
-    wait_until(
-        lambda: len([1 for _, span in spans.values() if span.parent_span_id.hex() not in spans]) <= 1, "the tree"
-    )
     (root,) = [(who, span) for who, span in spans.values() if span.parent_span_id.hex() not in spans]
     assert (root[0], root[1].name, root[1].parent_span_id.hex()) == ("brickyard-gateway", "POST /volumes", PARENT)
     told = {each.key: each.value.string_value for each in root[1].attributes}
