@@ -72,6 +72,8 @@ def start_around_gateway(
     yield start("allocator", "services.allocator", ["--listen", sockets["allocator"], *topology, *log_flags])
     simulate = ["--simulate", str(simulated.nodes), "--simulate-disks", str(simulated.disks)]
     simulate += ["--simulate-disk-size", f"{simulated.disk_size_gib}GiB"]
+    # Whoever tries it out reads the terminal, and no node of theirs was changed.
+    simulate.append("--simulate-quietly")
     if simulated.any_host:
         simulate.append("--simulate-any")
     yield start("agents", "services.executor", ["--listen", sockets["agents"], *simulate, *log_flags])

@@ -80,6 +80,9 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> in
 @click.option("--reflection/--no-reflection", default=True, help="Tell grpcurl what is served.")
 @click.option("--simulate", type=click.IntRange(min=0), default=0, help="Serve so many simulated nodes instead.")
 @click.option("--simulate-any", is_flag=True, help="Let simulated nodes and disks come into being when named.")
+@click.option(
+    "--simulate-quietly", is_flag=True, help="Log changes of simulated nodes only from --log-level info down."
+)
 @click.option("--simulate-disks", type=click.IntRange(0, 25), default=4, help="Disks of a simulated node.")
 @click.option("--simulate-disk-size", default="500GiB", callback=_size, help="Usable size of such a disk.")
 @click.option(
@@ -205,6 +208,7 @@ def _agent(flags: dict[str, Any]) -> Any:
         disks=flags["simulate_disks"],
         disk_bytes=flags["simulate_disk_size"],
         accept_any=flags["simulate_any"],
+        always_audited=not flags["simulate_quietly"],
     )
     return bootstrap.simulated_agent(fleet, faults=flags["faults"], kept=flags["simulate_file"])[0]
 

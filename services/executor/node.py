@@ -54,6 +54,7 @@ class Node:
     ) -> None:
         chosen = settings or NodeSettings()
         self.names = chosen.names
+        self.always_audited = chosen.always_audited
         self.journal = journal
         self._tools = Tools(
             runner=runner, policy=chosen.policy, patience=chosen.patience, debts=debts if debts is not None else Debts()

@@ -49,8 +49,10 @@ class NodeSettings:
         names: Host names under which callers know the node; empty accepts any.
         policy: What the node allows.
         patience: How long it insists.
+        always_audited: Whether each change is a line in the log whatever its least severity is.
     """
 
     names: tuple[str, ...] = ()
     policy: NodePolicy = field(default_factory=NodePolicy)
     patience: Patience = field(default_factory=Patience)
+    always_audited: bool = True

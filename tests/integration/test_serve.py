@@ -99,6 +99,7 @@ def test_populated_and_ended_without_a_trace(short_path: Path) -> None:
         pids = children_of(server.pid)
         assert set(pids) == {"services.topology", "services.allocator", "services.executor", "gateway"}
         assert server.stop() == 0
+        assert server.events("node.changed") == []
     assert all(is_gone(pid) for pid in pids.values())
     assert list((short_path / "tmp").iterdir()) == []
 

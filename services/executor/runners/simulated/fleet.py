@@ -50,6 +50,7 @@ class FleetSettings:
             as with Heketi's mock.
         policy: The rules of every node.
         patience: How long every node insists.
+        always_audited: Whether each change is a line in the log whatever its least severity is, as on real nodes.
     """
 
     nodes: int = 3
@@ -58,6 +59,7 @@ class FleetSettings:
     accept_any: bool = False
     policy: NodePolicy = _POLICY
     patience: Patience = _PATIENCE
+    always_audited: bool = True
 
 
 class _KeepingJournal(Journal):
@@ -227,7 +229,9 @@ class Fleet:
         if isinstance(runner, _AnyDiskRunner):
             runner.disk_bytes = disk_bytes
         policy = replace(chosen.policy, device_globs=(ANY_DEVICE,)) if chosen.accept_any else chosen.policy
-        settings = NodeSettings(names=(name,), policy=policy, patience=chosen.patience)
+        settings = NodeSettings(
+            names=(name,), policy=policy, patience=chosen.patience, always_audited=chosen.always_audited
+        )
         journal = _KeepingJournal(lambda method: self._before_verb(name, method), self._keep)
         simulated = SimulatedNode(name, machine, daemon, Node(runner, journal, settings))
         with self._lock:
