@@ -72,7 +72,7 @@ def read_topology(path: Path) -> tuple[ListedCluster, ...]:
     """
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _refuse(path, f"cannot be read as JSON: {error}") from error
     clusters = parse_topology(path, content)
     if "clusters" not in content:

@@ -12,7 +12,6 @@ from brickyard.topology.v1 import health_pb2, volume_pb2
 from gateway.cli.progress import say
 from gateway.cli.status_texts import size
 from gateway.cli.tables import paragraph, table
-from services.common.units import GIB
 
 _DISKS = ("node", "disk", "zone", "size", "free", "for the volume")
 _VOLUMES = ("id", "name", "size", "durability", "state", "cluster")
@@ -37,8 +36,8 @@ def disk_fields(disk: pb.DeviceExplanation, bricks: int) -> tuple[str, ...]:
         disk.hostname or disk.node_id,
         disk.path or disk.device_id,
         str(disk.zone),
-        _gib(disk.total_bytes),
-        _gib(disk.free_bytes),
+        size(disk.total_bytes),
+        size(disk.free_bytes),
         text,
     )
 
@@ -105,7 +104,7 @@ def show_rebalance(plan: PlanRebalanceResponse) -> None:
         return
     count = f"{len(plan.moves)} move{'' if len(plan.moves) == 1 else 's'}"
     say(
-        f"{count} of {_gib(plan.moved_bytes)} at most: the fill of the disks deviates by {before:.1f} points now, "
+        f"{count} of {size(plan.moved_bytes)} at most: the fill of the disks deviates by {before:.1f} points now, "
         f"by {after:.1f} then"
     )
     table(_MOVES, (_move_fields(each) for each in plan.moves))
@@ -117,10 +116,6 @@ def _move_fields(move: pb.PlannedMove) -> tuple[str, ...]:
         move.volume_id,
         move.from_device_id,
         move.brick.device_id,
-        _gib(move.moved_bytes),
+        size(move.moved_bytes),
         f"{100 * move.deviation_after:.1f}",
     )
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.1f} GiB"

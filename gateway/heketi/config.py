@@ -265,7 +265,7 @@ def read_config(text: str, environment: Mapping[str, str]) -> HeketiConfig:
 def _parsed(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text, object_pairs_hook=_any_case)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigFault(f"it is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise ConfigFault("it is no JSON object")

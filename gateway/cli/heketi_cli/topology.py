@@ -54,7 +54,7 @@ def _load(call: Call) -> None:
         content = json.loads(Path(path).read_text())
     except OSError as error:
         raise UsageFault("Unable to open config file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageFault("Unable to parse config file") from error
     try:
         clusters = parse_topology(Path(path), content)

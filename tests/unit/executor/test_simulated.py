@@ -179,6 +179,9 @@ def test_json_is_as_good(tmp_path: Path) -> None:
     file = tmp_path / "faults.json"
     file.write_text(json.dumps({"fault": [{"command": "x", "action": "stall", "stall_s": 0.5}]}))
     assert read_faults(file) == [Fault("x", action="stall", stall_s=0.5)]
+    file.write_text("[]")
+    with pytest.raises(FailedPreconditionError, match=r'no table with a list "fault", but list'):
+        read_faults(file)
 
 
 def any_fleet(*names: str) -> Fleet:

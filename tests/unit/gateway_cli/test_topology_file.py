@@ -119,7 +119,12 @@ def test_a_long_value_is_cut() -> None:
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("{", "cannot be read as JSON"), ("\udcff", "cannot be read as JSON"), ('{"cluster": []}', 'no list "clusters"')],
+    [
+        ("{", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ("\udcff", "cannot be read as JSON"),
+        ('{"cluster": []}', 'no list "clusters"'),
+    ],
 )
 def test_a_file_that_is_no_topology(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "topology.json"

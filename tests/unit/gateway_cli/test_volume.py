@@ -96,7 +96,7 @@ def test_a_volume_that_fits_is_shown_with_its_disks(runner: CliRunner, gateway: 
     assert result.exit_code == 0
     assert result.output.splitlines() == [
         f"cluster {CLUSTER}: It fits: well.",
-        "node1\t/dev/sdb\t2\t100.0 GiB\t3.0 GiB\tchosen for 2 bricks",
+        "node1\t/dev/sdb\t2\t100 GiB\t3 GiB\tchosen for 2 bricks",
     ]
 
 
@@ -114,7 +114,7 @@ def test_a_refusal_is_shown_and_is_the_exit_code(runner: CliRunner, gateway: Fak
     assert result.exit_code == 1
     assert result.output.splitlines() == [
         f"cluster {CLUSTER}: No space: full.",
-        f"{'1' * 32}\t/dev/sdb\t2\t100.0 GiB\t3.0 GiB\ttoo small by 5 GiB",
+        f"{'1' * 32}\t/dev/sdb\t2\t100 GiB\t3 GiB\ttoo small by 5 GiB",
         f"cluster {'e' * 32}: limit",
     ]
     told = json.loads(run(runner, "volume", "explain", "--size", "1", "--json").output)
@@ -147,8 +147,8 @@ def test_a_rebalance_plan_is_shown_with_its_cost(runner: CliRunner, gateway: Fak
     )
     result = run(runner, "cluster", "rebalance-plan", CLUSTER)
     assert result.output.splitlines() == [
-        "1 move of 10.0 GiB at most: the fill of the disks deviates by 25.0 points now, by 12.5 then",
-        "b\tv\told\tnew\t10.0 GiB\t12.5",
+        "1 move of 10 GiB at most: the fill of the disks deviates by 25.0 points now, by 12.5 then",
+        "b\tv\told\tnew\t10 GiB\t12.5",
     ]
     assert json.loads(run(runner, "cluster", "rebalance-plan", CLUSTER, "--json").output)["moved_bytes"] == str(
         10 * GIB

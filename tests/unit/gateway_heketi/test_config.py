@@ -170,6 +170,7 @@ def test_a_key_that_nobody_knows_is_told() -> None:
     ("text", "told"),
     [
         ("{", "it is no JSON: "),
+        ("[" * 100_000, "it is no JSON: "),
         ("[]", "it is no JSON object"),
         ("{}", "glusterfs: the section is missing"),
         (config({"port": 8080}), "port: 8080 is not a string"),

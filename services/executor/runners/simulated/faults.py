@@ -175,9 +175,10 @@ def read_faults(path: Path) -> list[Fault]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        tables: list[Mapping[str, Any]] = (json.loads(text) if path.suffix == ".json" else tomllib.loads(text)).get(
-            "fault", []
-        )
+        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        if not isinstance(content, dict):
+            raise TypeError(f'it is no table with a list "fault", but {type(content).__name__}')  # noqa: TRY301 - told below
+        tables: list[Mapping[str, Any]] = content.get("fault", [])
         faults = [Fault(**table) for table in tables]
         for fault in faults:
             re.compile(fault.command)
