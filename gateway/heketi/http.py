@@ -73,10 +73,11 @@ class Request:
         self._max_body_bytes = max_body_bytes
 
     def header(self, name: bytes) -> str | None:
-        """The first header with the lower-case `name`; None when there is none."""
+        """The first header with the lower-case `name`, without blanks around it; None when there is none."""
         for key, value in self._headers:
             if key == name:
-                return value.decode("latin-1")
+                # The server cuts off those before a value only.
+                return value.decode("latin-1").strip(" \t")
         return None
 
     @property

@@ -52,16 +52,17 @@ def examination(look: StateLook, now_s: float) -> dict[str, Any]:
                 "NodesData": [_node(words, look.records) for words in by_cluster[cluster.id]] or None,
             }
             for cluster in look.records.clusters
-        ],
+        ]
+        or None,
     }
 
 
 def _report(cluster_id: str, nodes: Iterable[NodeWords], names: set[str]) -> Iterator[str]:
     told = list(nodes)
-    if not any(not isinstance(words.volumes, BrickyardError) for words in told):
-        yield f"not able to fetch any data from cluster {cluster_id}"
     for words in told:
         yield from _failures(words)
+    if all(isinstance(words.volumes, BrickyardError) for words in told):
+        yield f"not able to fetch any data from cluster {cluster_id}"
     alike = True
     for words in told:
         node_id = words.node.id
@@ -71,7 +72,8 @@ def _report(cluster_id: str, nodes: Iterable[NodeWords], names: set[str]) -> Ite
         elif {volume.name for volume in words.volumes.volumes} != names:
             alike = False
             yield f"heketi volume list does not match with volume list of node {node_id}"
-    if told and alike:
+    # Of a cluster without nodes too (Heketi's rule).
+    if alike:
         yield "heketi volume list matches with volume list of all nodes"
 
 
@@ -89,16 +91,30 @@ def _failures(words: NodeWords) -> Iterator[str]:
 
 
 def _node(words: NodeWords, records: records_pb2.Records) -> dict[str, Any]:
-    facts = facts_pb2.NodeFacts() if isinstance(words.facts, BrickyardError) else words.facts
-    blocks = [name for each in words.block_volumes.values() if not isinstance(each, BrickyardError) for name in each]
+    hosting = {each.volume.id: each.volume.name for each in records.volumes}
+    blocks = [
+        f"{hosting[volume_id]}/{name}"
+        for volume_id, answer in words.block_volumes.items()
+        if not isinstance(answer, BrickyardError)
+        for name in answer
+    ]
     return {
         "NodeHeketiID": words.node.id,
         "VolumeInfo": _volumes(words.volumes, records),
+        **_facts(None if isinstance(words.facts, BrickyardError) else words.facts),
+        "BlockVolumeNames": blocks or None,
+    }
+
+
+def _facts(facts: facts_pb2.NodeFacts | None) -> dict[str, Any]:
+    """What LVM and the mounts say; null for each when the node did not tell."""
+    if facts is None:
+        return dict.fromkeys(("LVMPVInfo", "LVMVGInfo", "LVMLVInfo", "BricksMountStatus"))
+    return {
         "LVMPVInfo": _lvm("pv", (_pv(group) for group in facts.volume_groups if group.pv_path)),
         "LVMVGInfo": _lvm("vg", (_vg(group) for group in facts.volume_groups)),
         "LVMLVInfo": _lvm("lv", (_lv(volume) for volume in facts.logical_volumes)),
         "BricksMountStatus": {"Statuses": _mounts(facts) or None},
-        "BlockVolumeNames": blocks or None,
     }
 
 
@@ -179,8 +195,8 @@ def _volume(
 
 
 def _lvm(kind: str, entries: Iterable[Mapping[str, str]]) -> dict[str, Any]:
-    found = list(entries)
-    return {"report": [{kind: found}] if found else None}
+    """The report of one of LVM's listings; LVM names the kind also when there is nothing of it."""
+    return {"report": [{kind: list(entries)}]}
 
 
 def _bytes(size: int) -> str:

@@ -37,6 +37,8 @@ _TAG_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _UUID = re.compile(r"[0-9a-fA-F]{32}")
 _DNS_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}(\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*[._]?")
 _MAX_DNS_NAME = 255
+# Ours: as gluster; Heketi has no limit.
+_MAX_VOLUME_NAME = 255
 
 
 def _joined(errors: Mapping[str, str | None]) -> str:
@@ -65,12 +67,19 @@ def _uuid(value: str) -> str | None:
 
 
 def _is_host(host: str) -> bool:
-    """Whether this is an IP address without zone or a DNS name in Heketi's wide sense."""
+    """Whether this is an IP address without zone or a DNS name in Heketi's wide sense, but dots count too."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return len(host.replace(".", "")) <= _MAX_DNS_NAME and _DNS_NAME.fullmatch(host) is not None
+        return len(host) <= _MAX_DNS_NAME and _DNS_NAME.fullmatch(host) is not None
     return "%" not in host
+
+
+def _volume_name(name: str) -> str | None:
+    """The name of a volume of any kind; empty for the default."""
+    if name and not _VOLUME_NAME.fullmatch(name):
+        return refusals.BAD_FORMAT
+    return f"the length must be no more than {_MAX_VOLUME_NAME}" if len(name) > _MAX_VOLUME_NAME else None
 
 
 def _hosts(hosts: tuple[str, ...], kind: str) -> str | None:
@@ -144,8 +153,7 @@ def check_tags(change: TagsBody) -> None:
 
 def check_volume(volume: VolumeBody) -> None:
     """Raises Refused unless a volume of this kind can be asked for, in Heketi's order of checks."""
-    named_well = not volume.name or _VOLUME_NAME.fullmatch(volume.name)
-    _check({"name": None if named_well else refusals.BAD_FORMAT, "size": _count(volume.size, _MAX_SIZE_GIB)})
+    _check({"name": _volume_name(volume.name), "size": _count(volume.size, _MAX_SIZE_GIB)})
     if volume.gid < 0:
         raise refusals.Refused(400, "Bad group id less than zero")
     if volume.gid >= _GID_LIMIT:
@@ -196,7 +204,7 @@ def check_cleanup(operation_ids: tuple[str, ...]) -> None:
 
 def check_clone_name(name: str) -> None:
     """Raises Refused unless a copy can have this name."""
-    _check({"name": None if not name or _VOLUME_NAME.fullmatch(name) else refusals.BAD_FORMAT})
+    _check({"name": _volume_name(name)})
 
 
 def check_admin_state(wanted: str) -> None:
@@ -221,13 +229,12 @@ def checked_log_level(levels: Mapping[str, str]) -> str:
 
 def check_block_volume(volume: BlockVolumeBody) -> None:
     """Raises Refused unless a block volume of this kind can be asked for."""
-    named_well = not volume.name or _VOLUME_NAME.fullmatch(volume.name)
     # None of them is all of them.
     hosts = None if volume.hacount == 0 else _count(volume.hacount, _INT32_MAX)
     _check(
         {
             "hacount": hosts,
-            "name": None if named_well else refusals.BAD_FORMAT,
+            "name": _volume_name(volume.name),
             "size": _count(volume.size, _MAX_SIZE_GIB),
         }
     )

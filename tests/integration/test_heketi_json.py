@@ -55,7 +55,8 @@ def test_executor_mock_means_simulated_nodes(short_path: Path) -> None:
         for number in range(3):
             names = {"manage": [f"any{number}.example.com"], "storage": [f"192.168.10.{number}"]}
             node = rest.made("/nodes", {"zone": 1, "hostnames": names, "cluster": cluster})["id"]
-            rest.made("/devices", {"name": f"/dev/vd{number}", "node": node})
+            # Any disk, the first one too: Heketi's own tests use it.
+            rest.made("/devices", {"name": f"/dev/sd{'abc'[number]}", "node": node})
         device = rest.json(f"/nodes/{node}")["devices"][0]
         assert device["storage"]["total"] == 100 << 20
         volume = rest.made("/volumes", {"size": 5, "durability": {"type": "replicate", "replicate": {"replica": 3}}})

@@ -47,13 +47,17 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def make_token(issuer: str, key: str, method: str, path: str) -> str:
-    """A token as Heketi's clients make it; an empty issuer is left out. Libraries refuse the empty keys of some."""
+def make_token(issuer: str, key: str, method: str, path: str, **more: Any) -> str:
+    """A token as Heketi's clients make it; an empty issuer is left out. Libraries refuse the empty keys of some.
+
+    `more` are further claims.
+    """
     now = int(time.time())
     claims: dict[str, Any] = {
         "iat": now,
         "exp": now + 60,
         "qsh": hashlib.sha256(f"{method}&{path}".encode()).hexdigest(),
+        **more,
     }
     if issuer:
         claims["iss"] = issuer

@@ -106,6 +106,14 @@ def test_anything_comes_into_being_when_it_is_named() -> None:
     assert fleet.node("alpha").volumes() == {}
 
 
+@pytest.mark.parametrize("path", ["/dev/sda", "/dev/sda1", "/dev/vda", "/dev/mapper/a-b"])
+def test_any_disk_is_free_where_anything_is_taken(path: str) -> None:
+    node = Fleet(FleetSettings(nodes=1, accept_any=True)).lookup("node1")
+    node.create_device("a" * 32, path, destroy_data=False)
+    node.delete_device("a" * 32)
+    node.create_device("b" * 32, path, destroy_data=False)
+
+
 def test_a_brick_is_known_by_the_volume_that_has_it_now() -> None:
     pool = Pool()
     first = pool.volumes["a"] = Volume("a", "1", (), ["h:/x/brick", "h:/y/brick"])

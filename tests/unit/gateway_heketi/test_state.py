@@ -8,10 +8,11 @@ import pytest
 
 from brickyard.executor.v1 import executor_service_pb2 as executor_pb2
 from brickyard.executor.v1 import facts_pb2
-from brickyard.topology.v1 import records_pb2
+from brickyard.topology.v1 import cluster_pb2, records_pb2
 from gateway.heketi.app import build_app
 from gateway.heketi.settings import HeketiSettings
-from gateway.usecases.state import StateUseCases
+from gateway.heketi.state_examination import examination
+from gateway.usecases.state import NodeWords, StateLook, StateUseCases
 from services.common.errors import UnavailableError
 from services.common.reasons import Reason
 from tests.unit.gateway_heketi.client import Client
@@ -19,6 +20,7 @@ from tests.unit.gateway_heketi.fake_use_cases import FakeUseCases
 from tests.unit.gateway_heketi_dump.dumps import in_order, large, prepared_from
 
 RECORDS = prepared_from(large()).records
+NO_VOLUMES = executor_pb2.ListVolumesResponse()
 NAMES = [each.volume.name for each in RECORDS.volumes]
 
 
@@ -121,7 +123,7 @@ def test_the_examination(client: Client) -> None:
     assert list(node) == [
         *("NodeHeketiID", "VolumeInfo", "LVMPVInfo", "LVMVGInfo", "LVMLVInfo", "BricksMountStatus", "BlockVolumeNames"),
     ]
-    assert node["BlockVolumeNames"] == ["block1", "block2"]
+    assert node["BlockVolumeNames"] == ["vol5/block1", "vol5/block2"]
     assert node["BricksMountStatus"]["Statuses"] == [
         {"Device": "/dev/mapper/x", "MountPoint": "/m/x", "Type": "xfs", "MountOptions": "rw", "Mounted": True}
     ]
@@ -143,7 +145,10 @@ def test_what_can_not_be_examined_is_reported(client: Client, agents: FakeAgents
     agents.silent = {"m2"}
     agents.names.remove("copy")
     ids = [each.node.id for each in RECORDS.nodes]
-    told = client.get("/internal/state/examine/gluster").json()["report"][1:]
+    examined = client.get("/internal/state/examine/gluster").json()
+    silent = examined["clusters"][0]["NodesData"][1]
+    assert {key: value for key, value in silent.items() if value is not None} == {"NodeHeketiID": ids[1]}
+    told = examined["report"][1:]
     assert told[0] == "could not fetch data from node m2"
     assert told[1:4] == [f"could not fetch LVM {kind} data from node m2 : no route" for kind in ("pvs", "vgs", "lvs")]
     assert told[4] == "could not fetch brick mount status from node m2 : no route"
@@ -156,6 +161,29 @@ def test_what_can_not_be_examined_is_reported(client: Client, agents: FakeAgents
     agents.silent = {"m1", "m2", "m3"}
     report = client.get("/internal/state/examine/gluster").json()["report"]
     assert f"not able to fetch any data from cluster {RECORDS.clusters[0].id}" in report
+
+
+def test_what_is_not_there_is_empty_or_null() -> None:
+    nodes = [NodeWords(node=each.node, facts=facts_pb2.NodeFacts(), volumes=NO_VOLUMES) for each in RECORDS.nodes[:1]]
+    (node,) = examination(StateLook(records=RECORDS, nodes=tuple(nodes)), 0)["clusters"][0]["NodesData"]
+    # LVM names the kind in an empty listing too, so that clients may count what is in it.
+    assert [node[f"LVM{kind.upper()}Info"] for kind in ("pv", "vg", "lv")] == [
+        {"report": [{kind: []}]} for kind in ("pv", "vg", "lv")
+    ]
+    assert (node["BricksMountStatus"], node["BlockVolumeNames"]) == ({"Statuses": None}, None)
+    assert (node["VolumeInfo"]["Volumes"]["Count"], node["VolumeInfo"]["Volumes"]["VolumeList"]) == (0, None)
+    empty = examination(StateLook(records=records_pb2.Records(), nodes=()), 0)
+    assert (empty["report"], empty["clusters"]) == (["OnDemand Examiner invoked while 0 ops are in flight"], None)
+
+
+def test_a_cluster_without_nodes() -> None:
+    records = records_pb2.Records(clusters=[cluster_pb2.Cluster(id="a" * 32)])
+    told = examination(StateLook(records=records, nodes=()), 0)
+    assert told["clusters"] == [{"ClusterHeketiID": "a" * 32, "NodesData": None}]
+    assert told["report"][1:] == [
+        f"not able to fetch any data from cluster {'a' * 32}",
+        "heketi volume list matches with volume list of all nodes",
+    ]
 
 
 def test_without_a_topology(agents: FakeAgents, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,7 @@ def test_hosts_that_heketi_takes(client: Client, host: str) -> None:
         "h\u00f6st",
         "a b",
         ".".join(["a" * 60] * 5),
+        ".".join(["a" * 51] * 5),
     ],
 )
 def test_hosts_that_heketi_refuses(client: Client, host: str) -> None:
@@ -199,6 +200,7 @@ def test_tags(client: Client, kind: str, body: dict[str, Any], text: str) -> Non
         ({"name": "bad name!"}, "validation failed: name: must be in a valid format."),
         ({"name": "a.b"}, "validation failed: name: must be in a valid format."),
         ({"name": "a\n"}, "validation failed: name: must be in a valid format."),
+        ({"name": "a" * 256}, "validation failed: name: the length must be no more than 255."),
         (
             {"name": "a.b", "size": 0},
             "validation failed: name: must be in a valid format; size: cannot be blank.",

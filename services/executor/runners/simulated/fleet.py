@@ -213,13 +213,12 @@ class Fleet:
         chosen = self.settings
         usable = chosen.disk_bytes if disk_bytes is None else disk_bytes
         count = chosen.disks if disks is None else disks
-        machine = Machine(
-            name,
-            [
-                Disk("/dev/sda", _SYSTEM_DISK_BYTES, partitions=("sda1",)),
-                *(Disk(f"/dev/sd{letter}", usable + PV_OVERHEAD_BYTES) for letter in _LETTERS[:count]),
-            ],
-        )
+        usual = [Disk(f"/dev/sd{letter}", usable + PV_OVERHEAD_BYTES) for letter in _LETTERS[:count]]
+        if chosen.accept_any:
+            # Any disk, /dev/sda too: Heketi's own tests use it. So the system has none.
+            machine = Machine(name, usual, root="/dev/root")
+        else:
+            machine = Machine(name, [Disk("/dev/sda", _SYSTEM_DISK_BYTES, partitions=("sda1",)), *usual])
         return self._take_in(name, machine, Glusterd(machine, storage or (name,)), disk_bytes=usable)
 
     def _take_in(self, name: str, machine: Machine, daemon: Glusterd, *, disk_bytes: int) -> SimulatedNode:

@@ -128,15 +128,16 @@ class Machine:
     Args:
         name: Host name that the node is managed under.
         disks: Its disks.
+        root: What is mounted on "/".
     """
 
-    def __init__(self, name: str, disks: list[Disk]) -> None:
+    def __init__(self, name: str, disks: list[Disk], root: str = "/dev/sda1") -> None:
         self.name = name
         self.lock = threading.RLock()
         self.disks = {disk.path: disk for disk in disks}
         self.groups: dict[str, VolumeGroup] = {}
         self.root = FileSystem()
-        self.mounts = MountTable([Mount("/dev/sda1", "/", "ext4", "rw,relatime")])
+        self.mounts = MountTable([Mount(root, "/", "ext4", "rw,relatime")])
         self.busy: set[str] = set()
         # Mount points that brick processes keep busy which glusterd has forgotten about.
         self.orphans: set[str] = set()
