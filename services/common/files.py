@@ -23,3 +23,16 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)
+
+
+def sync_directory(path: str | Path) -> None:
+    """Writes a directory to disk, so that a power cut takes none of the names in it.
+
+    Raises:
+        OSError: It is not there, or cannot be written.
+    """
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,7 +1,6 @@
 """What an agent still owes after its answer. Effects: one file, or memory; a thread for each payment, or none."""
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from services.common.context import enter_request
+from services.common.files import replace_file, sync_directory
 
 
 class DebtKind(StrEnum):
@@ -104,14 +104,5 @@ class Debts:
     def _write(self) -> None:
         if self._path is None:
             return
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump([asdict(debt) for debt in self._owed], file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        replace_file(self._path, json.dumps([asdict(debt) for debt in self._owed]).encode())
+        sync_directory(self._path.parent)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.common.errors import TimeLimitError, UnavailableError
+from services.common.files import sync_directory
 from services.common.logs import get_logger
 from services.common.reasons import Reason
 from services.executor.filesystem.mounts import find_mount, kernel_flags, parse_mountinfo
@@ -191,7 +192,7 @@ class LocalRunner:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
 
     def list_directory(self, path: str) -> tuple[str, ...]:
         """See Runner.list_directory."""
@@ -215,7 +216,7 @@ class LocalRunner:
     def sync_directory(self, path: str) -> None:
         """See Runner.sync_directory; the system call, not the program."""
         started = time.monotonic()
-        _sync_directory(path)
+        sync_directory(path)
         duration_s = round(time.monotonic() - started, 4)
         _log.info("command.run", argv=["fsync", path], exit_code=0, duration_s=duration_s, system_call=True)
 
@@ -274,14 +275,6 @@ class LocalRunner:
         _log.info("command.run", argv=argv, exit_code=number, duration_s=duration_s, system_call=True)
         if number != 0:
             raise OSError(number, os.strerror(number), argv[-1])
-
-
-def _sync_directory(path: str | Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _killer(process: "subprocess.Popen[str]") -> Callable[[], None]:
