@@ -1,4 +1,4 @@
-"""Changes over gRPC or REST, followed to their end. Effects: network, and their progress on the terminal."""
+"""Calls and changes over gRPC or REST, followed to their end. Effects: network, and their progress on the terminal."""
 
 import asyncio
 from typing import Any
@@ -12,6 +12,7 @@ from gateway.cli.waiting import sign_of_life
 
 # A change is recorded within it; it then runs as an operation.
 _TIMEOUT_S = 60.0
+_PAGE = 10_000
 
 
 def change_over_rest(access: RestConnection, method: str, path: str, body: Any = None, *, text: str) -> Any:
@@ -56,3 +57,25 @@ def call_rpc(access: Connection, method: str, request: Any) -> Any:
     """
     fields = {field.name: value for field, value in request.ListFields()}
     return call_operator(access, method, timeout_s=_TIMEOUT_S, **fields)
+
+
+def list_all(access: Connection, method: str, request: Any, field: str) -> list[Any]:
+    """All of what a method of OperatorService lists, page by page.
+
+    Args:
+        access: Where the gateway is.
+        method: One with pages.
+        request: What is asked for; its pages are set here.
+        field: The list in its answers.
+
+    Raises:
+        click.ClickException: It was refused.
+    """
+    found: list[Any] = []
+    request.page_size = _PAGE
+    while True:
+        answer = call_rpc(access, method, request)
+        found += getattr(answer, field)
+        if not answer.next_page_token:
+            return found
+        request.page_token = answer.next_page_token

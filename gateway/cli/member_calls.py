@@ -8,7 +8,7 @@ import click
 
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import cluster_pb2, device_pb2, node_pb2, topology_service_pb2
-from gateway.cli.changes import call_rpc, change_over_rest, run_operation
+from gateway.cli.changes import call_rpc, change_over_rest, list_all, run_operation
 from gateway.cli.connection import Connection, asking
 from gateway.cli.ids import is_id
 from gateway.cli.rest_connection import RestConnection
@@ -18,7 +18,6 @@ Kind = Literal["node", "device"]
 State = Literal["online", "offline", "failed"]
 TagChange = Literal["set", "update", "delete"]
 
-_PAGE = 10_000
 _ADDING = "adding the {}"
 
 
@@ -75,8 +74,8 @@ def _nodes(access: Access) -> list[tuple[str, Sequence[str]]]:
             clusters = [client.get(f"/clusters/{each}") for each in client.get("/clusters")["clusters"]]
             found = [client.get(f"/nodes/{each}") for cluster in clusters for each in cluster["nodes"]]
         return [(each["id"], each["hostnames"]["manage"]) for each in found]
-    answer = call_rpc(access, "ListNodes", pb.ListNodesRequest(page_size=_PAGE))
-    return [(each.id, each.manage_hostnames) for each in answer.nodes]
+    nodes = list_all(access, "ListNodes", pb.ListNodesRequest(), "nodes")
+    return [(each.id, each.manage_hostnames) for each in nodes]
 
 
 def _find_device(access: Access, node: Member, path: str) -> Member:
@@ -112,7 +111,7 @@ def list_clusters(access: Access) -> Sequence[cluster_pb2.Cluster]:
         with asking(), access.client() as client:
             ids = client.get("/clusters")["clusters"]
             return [rest_messages.cluster(client.get(f"/clusters/{each}")) for each in ids]
-    listed = call_rpc(access, "ListClusters", pb.ListClustersRequest(page_size=_PAGE)).clusters
+    listed = list_all(access, "ListClusters", pb.ListClustersRequest(), "clusters")
     # A list does not tell what is in them.
     return [call_rpc(access, "GetCluster", pb.GetClusterRequest(cluster_id=each.id)).cluster for each in listed]
 

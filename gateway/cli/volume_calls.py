@@ -9,14 +9,13 @@ import click
 from brickyard.gateway.v1 import operator_service_pb2 as pb
 from brickyard.topology.v1 import volume_pb2
 from gateway.cli import rest_messages
-from gateway.cli.changes import change_over_rest, run_operation
+from gateway.cli.changes import change_over_rest, list_all, run_operation
 from gateway.cli.connection import Connection, asking, call_operator
 from gateway.cli.ids import is_id
 from gateway.cli.rest_connection import RestConnection
 from services.common.units import GIB
 
 _TIMEOUT_S = 60.0
-_PAGE = 10_000
 
 Access = Connection | RestConnection
 
@@ -36,13 +35,7 @@ def list_volumes(access: Access) -> list[volume_pb2.Volume]:
             ids = client.get("/volumes")["volumes"]
             found = [rest_messages.volume(client.get(f"/volumes/{each}")) for each in ids]
     else:
-        found, token = [], ""
-        while True:
-            answer = call_operator(access, "ListVolumes", timeout_s=_TIMEOUT_S, page_size=_PAGE, page_token=token)
-            found.extend(answer.volumes)
-            token = answer.next_page_token
-            if not token:
-                break
+        found = list_all(access, "ListVolumes", pb.ListVolumesRequest(), "volumes")
     return sorted(found, key=lambda each: (each.name, each.id))
 
 
